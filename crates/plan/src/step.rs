@@ -1,0 +1,447 @@
+//! The steps: each one system call or one plain idiom of few.
+
+use crate::encoding::{Bytes, Field, Text, Texts, Words};
+
+/// The system calls that init's steps make, as one-byte codes for [`Message::call`](crate::Message::call).
+pub mod call {
+    macro_rules! calls {
+        ($($code:literal $name:ident $text:literal,)*) => {
+            $(#[doc = concat!("`", $text, "`")] pub const $name: u8 = $code;)*
+            /// The name of a call, as strace prints it.
+            pub fn name(code: u8) -> &'static str {
+                match code { $($code => $text,)* _ => "unknown call" }
+            }
+        };
+    }
+    calls! {
+        1 MOUNT_SETATTR "mount_setattr", 2 MOVE_MOUNT "move_mount", 3 OPEN_TREE "open_tree",
+        4 FSOPEN "fsopen", 5 FSCONFIG "fsconfig", 6 FSMOUNT "fsmount", 7 OPENAT2 "openat2",
+        8 MKDIRAT "mkdirat", 9 MKNODAT "mknodat", 10 FCHOWNAT "fchownat", 11 FCHMODAT "fchmodat",
+        12 SYMLINKAT "symlinkat", 13 STATX "statx", 14 UNLINKAT "unlinkat", 15 PIVOT_ROOT "pivot_root",
+        16 UMOUNT2 "umount2", 17 CHROOT "chroot", 18 CHDIR "chdir", 19 FCHDIR "fchdir", 20 GETCWD "getcwd",
+        21 UNSHARE "unshare", 22 SETHOSTNAME "sethostname", 23 SETDOMAINNAME "setdomainname",
+        24 SOCKET "socket", 25 IOCTL "ioctl", 26 SETSID "setsid", 27 UMASK "umask", 28 PRCTL "prctl",
+        29 SETGROUPS "setgroups", 30 SETRESGID "setresgid", 31 SETRESUID "setresuid", 32 CAPGET "capget",
+        33 CAPSET "capset", 34 KEYCTL "keyctl", 35 FACCESSAT2 "faccessat2", 36 EXECVE "execve",
+        37 PRLIMIT64 "prlimit64", 38 DUP3 "dup3", 39 SENDMSG "sendmsg", 40 RECVMSG "recvmsg",
+        41 ACCEPT4 "accept4", 42 MMAP "mmap", 43 CLOSE "close", 44 CLOSE_RANGE "close_range", 45 FSTATFS "fstatfs",
+        46 FCHOWN "fchown", 47 RT_SIGPROCMASK "rt_sigprocmask", 48 RT_SIGACTION "rt_sigaction", 49 READ "read",
+        50 POLL "poll", 51 EXIT_GROUP "exit_group", 52 FCHMOD "fchmod",
+    }
+}
+
+/// The bits of [`Step::Attach`]'s `flags`.
+pub mod attach {
+    /// No component of the destination may be a symbolic link (procfs, sysfs: CVE-2019-19921).
+    pub const NO_SYMLINKS: u8 = 1;
+    /// The root of the mount takes the permissions of the directory that it covers (a tmpfs for which no
+    /// mode is set).
+    pub const KEEP_MODE: u8 = 2;
+    /// The destination must not lie in a procfs, where a symbolic link of the image may lead
+    /// (CVE-2019-16884).
+    pub const NOT_IN_PROC: u8 = 4;
+}
+
+macro_rules! steps {
+    ($(
+        $(#[doc = $doc:literal])*
+        $code:literal $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $kind:ty,)* } calls $($call:ident)*;
+    )*) => {
+        /// One step of a plan.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Step<'a> {
+            $($(#[doc = $doc])* $name { $($(#[doc = $field_doc])* $field: $kind,)* },)*
+        }
+
+        impl<'a> Step<'a> {
+            /// The step's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Step::$name { .. } => stringify!($name),)* }
+            }
+
+            /// The system calls that init may make for this step, as [`call`] codes.
+            pub fn calls(&self) -> &'static [u8] {
+                match self { $(Step::$name { .. } => &[$(call::$call),*],)* }
+            }
+
+            #[cfg(feature = "encode")]
+            pub(crate) fn encode(&self, out: &mut alloc::vec::Vec<u8>) {
+                match self {
+                    $(Step::$name { $($field),* } => {
+                        out.push($code);
+                        $($field.put(out);)*
+                    })*
+                }
+            }
+
+            pub(crate) fn decode(reader: &mut Bytes<'a>) -> Option<Step<'a>> {
+                match reader.u8()? {
+                    $($code => Some(Step::$name { $($field: Field::take(reader)?,)* }),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+steps! {
+    /// Makes namespaces that clone3 cannot make right. The cgroup namespace: clone3 would root it at
+    /// the parent's cgroup, not at the one that the child is born into (cgroup_namespaces(7)).
+    1 Unshare {
+        /// `CLONE_NEW*`.
+        flags: u32,
+    } calls UNSHARE;
+
+    /// Becomes user and group 0 of a new user namespace, so that what is made belongs to it.
+    2 BecomeRoot {} calls SETRESGID SETRESUID;
+
+    /// sethostname(2).
+    3 SetHostname {
+        /// The name.
+        name: Text<'a>,
+    } calls SETHOSTNAME;
+
+    /// setdomainname(2).
+    4 SetDomainname {
+        /// The name.
+        name: Text<'a>,
+    } calls SETDOMAINNAME;
+
+    /// Brings the loopback interface of the network namespace up (netdevice(7)).
+    5 LoopbackUp {} calls SOCKET IOCTL CLOSE;
+
+    /// Changes the propagation of the whole tree of mounts, which is a copy of the host's.
+    6 SetPropagation {
+        /// `MS_SLAVE`, `MS_PRIVATE`, ...
+        propagation: u64,
+    } calls MOUNT_SETATTR;
+
+    /// Receives further sources; their numbering starts again at 0.
+    7 ReceiveSources {
+        /// How many.
+        count: u32,
+    } calls CLOSE RECVMSG;
+
+    /// Attaches the rootfs, a detached tree, on top of `/` and makes it the current directory. It is
+    /// the root beneath which later steps resolve paths.
+    8 AttachRoot {
+        /// The tree's number among the sources.
+        source: u32,
+    } calls MOVE_MOUNT FCHDIR;
+
+    /// fsopen(2): begins a file system; the next steps configure it.
+    9 FsOpen {
+        /// The type.
+        fstype: Text<'a>,
+    } calls FSOPEN;
+
+    /// A `key=value` parameter of the file system, fsconfig(2).
+    10 FsString {
+        /// The name.
+        key: Text<'a>,
+        /// The value.
+        value: Text<'a>,
+    } calls FSCONFIG READ;
+
+    /// A parameter without a value, fsconfig(2).
+    11 FsFlag {
+        /// The name.
+        key: Text<'a>,
+    } calls FSCONFIG READ;
+
+    /// Creates the configured file system and a detached mount of it.
+    12 FsMount {
+        /// `MOUNT_ATTR_*`.
+        attributes: u32,
+    } calls FSCONFIG READ FSMOUNT CLOSE;
+
+    /// Takes a source, a detached tree that the parent cloned, as the mount to attach.
+    13 UseSource {
+        /// Its number among the sources.
+        source: u32,
+    } calls;
+
+    /// Changes the mount that is to be attached, mount_setattr(2).
+    14 SetMountAttributes {
+        /// `MOUNT_ATTR_*` to set.
+        set: u64,
+        /// `MOUNT_ATTR_*` to clear.
+        clear: u64,
+        /// `MS_SHARED`, `MS_SLAVE`, ... or 0.
+        propagation: u64,
+        /// 1: the mounts below it too.
+        recursive: u8,
+    } calls MOUNT_SETATTR;
+
+    /// Attaches the mount at a path beneath the root; makes what is missing there: directories, and a
+    /// file where the mount is one.
+    15 Attach {
+        /// The destination, absolute in the container.
+        path: Text<'a>,
+        /// [`attach`] bits.
+        flags: u8,
+    } calls OPENAT2 STATX MKDIRAT FSTATFS MOVE_MOUNT FCHMOD CLOSE;
+
+    /// Changes the mount that covers a path (option `remount`).
+    16 ChangeMount {
+        /// The path, absolute in the container.
+        path: Text<'a>,
+        /// `MOUNT_ATTR_*` to set.
+        set: u64,
+        /// `MOUNT_ATTR_*` to clear.
+        clear: u64,
+        /// `MS_SHARED`, `MS_SLAVE`, ... or 0.
+        propagation: u64,
+        /// 1: the mounts below it too.
+        recursive: u8,
+    } calls OPENAT2 MOUNT_SETATTR CLOSE;
+
+    /// Opens a directory beneath the root, made if missing: the one in which the next
+    /// [`MakeNode`](Step::MakeNode) and [`MakeSymlink`](Step::MakeSymlink) steps work.
+    17 OpenDirectory {
+        /// The path, absolute in the container.
+        path: Text<'a>,
+    } calls CLOSE OPENAT2 STATX MKDIRAT;
+
+    /// Makes a device or fifo. One of the same type and number that is there already is kept, with
+    /// the mode and owner asked for.
+    18 MakeNode {
+        /// The name in the open directory.
+        name: Text<'a>,
+        /// Type and permissions as mknodat(2) takes them.
+        mode: u32,
+        /// The device's number, as makedev(3) makes it.
+        device: u64,
+        /// The owner.
+        uid: u32,
+        /// The owning group.
+        gid: u32,
+    } calls MKNODAT STATX FCHMODAT FCHOWNAT;
+
+    /// Makes a symbolic link; what is there already stays, unless it is to be replaced.
+    19 MakeSymlink {
+        /// The name in the open directory.
+        name: Text<'a>,
+        /// What it points to.
+        target: Text<'a>,
+        /// 1: something else that has the name is removed first.
+        replace: u8,
+    } calls SYMLINKAT UNLINKAT;
+
+    /// Hides a path: a file behind `/dev/null`, a directory behind an empty read-only tmpfs that all
+    /// masked directories share. A path that does not exist needs no mask.
+    20 Mask {
+        /// The path, absolute in the container.
+        path: Text<'a>,
+        /// The number among the sources of the host's `/dev/null` as a detached mount.
+        null: u32,
+    } calls OPENAT2 STATX FSOPEN FSCONFIG FSMOUNT OPEN_TREE MOVE_MOUNT CLOSE;
+
+    /// Makes a path and all below it read-only, through one descriptor (GHSA-3q8j-pf29-vwv8). A path
+    /// that does not exist is passed over.
+    21 MakeReadonly {
+        /// The path, absolute in the container.
+        path: Text<'a>,
+    } calls OPENAT2 OPEN_TREE MOUNT_SETATTR MOVE_MOUNT CLOSE;
+
+    /// Makes the root mount read-only, through the descriptor held since it was attached
+    /// (CVE-2026-115521).
+    22 MakeRootReadonly {} calls MOUNT_SETATTR;
+
+    /// pivot_root(2) into the current directory, and the old root detached.
+    23 PivotRoot {} calls PIVOT_ROOT UMOUNT2 CHDIR;
+
+    /// Enters the root without pivot_root, for a host whose root is the initial ramfs: the tree
+    /// covers `/` already, so chroot(2) into it is left. (`--no-pivot`)
+    24 EnterRoot {} calls FCHDIR CHROOT CHDIR;
+
+    /// Makes a directory and those that lead to it.
+    25 MakeDirectory {
+        /// The path, absolute in the container.
+        path: Text<'a>,
+    } calls OPENAT2 STATX MKDIRAT CLOSE;
+
+    /// Opens a new pseudoterminal of the container's devpts by its multiplexer (TIOCGPTPEER, never by
+    /// name: CVE-2025-52565), sends its master to the parent, makes it standard input, output and
+    /// error, and with `console` 1 mounts it at `/dev/console`.
+    26 OpenTerminal {
+        /// Rows, 0: as the kernel has it.
+        rows: u32,
+        /// Columns.
+        columns: u32,
+        /// The owner.
+        uid: u32,
+        /// 1: mount it at `/dev/console`.
+        console: u8,
+    } calls OPENAT2 STATX FSTATFS IOCTL FCHOWN SENDMSG OPEN_TREE MKDIRAT MOVE_MOUNT DUP3 CLOSE;
+
+    /// setsid(2); with a terminal also makes it the controlling one.
+    27 StartSession {
+        /// 1: standard input is a terminal.
+        terminal: u8,
+    } calls SETSID IOCTL;
+
+    /// Joins a new session keyring, keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`. Best effort: a kernel without
+    /// keyrings, or a full quota, is a warning.
+    28 JoinSessionKeyring {
+        /// The keyring's name.
+        name: Text<'a>,
+    } calls KEYCTL;
+
+    /// Gives standard input, output and error, where they are pipes, files or sockets, to the user.
+    /// Best effort: not every file system has owners.
+    29 OwnStdio {
+        /// The user.
+        uid: u32,
+    } calls STATX FCHOWN;
+
+    /// umask(2).
+    30 SetUmask {
+        /// The mask.
+        mask: u32,
+    } calls UMASK;
+
+    /// Drops a capability from the bounding set, capabilities(7).
+    31 DropBounding {
+        /// The capability's number; the kernel may not know it.
+        capability: u8,
+    } calls PRCTL;
+
+    /// setgroups(2), setresgid(2), setresuid(2), keeping the permitted capabilities until
+    /// [`SetCapabilities`](Step::SetCapabilities).
+    32 SetUser {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+        /// The further groups.
+        groups: Words<'a>,
+    } calls SETGROUPS SETRESGID PRCTL SETRESUID;
+
+    /// capset(2) to what is asked for and can be had; what cannot is a warning.
+    33 SetCapabilities {
+        /// Bit N: capability N.
+        effective: u64,
+        /// Bit N: capability N.
+        permitted: u64,
+        /// Bit N: capability N.
+        inheritable: u64,
+    } calls CAPGET CAPSET SENDMSG;
+
+    /// Sets the ambient capabilities, prctl(2) `PR_CAP_AMBIENT`; one that cannot be raised is a warning.
+    34 SetAmbient {
+        /// Bit N: capability N.
+        ambient: u64,
+    } calls PRCTL SENDMSG;
+
+    /// prctl(2) `PR_SET_NO_NEW_PRIVS`.
+    35 SetNoNewPrivileges {} calls PRCTL;
+
+    /// chdir(2), then checks with getcwd(2) that the directory lies in the container (CVE-2024-21626).
+    36 ChangeDirectory {
+        /// The path.
+        path: Text<'a>,
+    } calls CHDIR GETCWD;
+
+    /// Looks for the program; the first of the candidates that can be executed is it.
+    37 FindProgram {
+        /// The paths to try, in order.
+        candidates: Texts<'a>,
+    } calls FACCESSAT2 STATX;
+
+    /// Says that everything before the start is done and waits to be told to go on.
+    38 Ready {} calls SENDMSG RECVMSG ACCEPT4 CLOSE;
+
+    /// prlimit(2) on itself.
+    39 SetRlimit {
+        /// `RLIMIT_*`.
+        resource: u32,
+        /// The soft limit.
+        soft: u64,
+        /// The hard limit.
+        hard: u64,
+    } calls PRLIMIT64;
+
+    /// prctl(2) `PR_SET_DUMPABLE` 0: nobody with whom the process shares a pid namespace may look into it
+    /// while it prepares the container (CVE-2016-9962).
+    41 SetUndumpable {} calls PRCTL;
+
+    /// execve(2) of what [`FindProgram`](Step::FindProgram) found.
+    40 Execute {
+        /// `argv`.
+        arguments: Texts<'a>,
+        /// `envp`.
+        environment: Texts<'a>,
+    } calls MMAP EXECVE;
+}
+
+impl Step<'_> {
+    /// Whether init goes on, with a warning at most, when the kernel refuses the step.
+    pub fn best_effort(&self) -> bool {
+        use Step::{JoinSessionKeyring, OwnStdio, SetAmbient, SetCapabilities};
+        matches!(self, JoinSessionKeyring { .. } | OwnStdio { .. } | SetAmbient { .. } | SetCapabilities { .. })
+    }
+}
+
+#[cfg(all(test, feature = "encode"))]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::{DecodeError, Plan, PlanBuilder};
+
+    fn sample() -> PlanBuilder {
+        let mut builder = PlanBuilder::new();
+        let text = Text::new;
+        for step in [
+            Step::Unshare { flags: 0x0200_0000 },
+            Step::BecomeRoot {},
+            Step::FsString { key: text(b"size"), value: text(b"65536k") },
+            Step::SetMountAttributes { set: u64::MAX, clear: 1, propagation: 2, recursive: 1 },
+            Step::SetUser { uid: u32::MAX, gid: 7, groups: Words::new(&[1, 0, 0, 0, 2, 1, 0, 0]) },
+            Step::Execute { arguments: Texts::new(b"sh\0-c\0\0"), environment: Texts::new(b"") },
+        ] {
+            builder.push(&step);
+        }
+        builder
+    }
+
+    #[test]
+    fn steps_survive_the_encoding() {
+        let builder = sample();
+        let plan = Plan::decode(builder.bytes()).unwrap();
+        let steps: Vec<Step<'_>> = plan.steps().map(Result::unwrap).collect();
+        assert_eq!(steps.len(), 6);
+        assert_eq!(steps[2], Step::FsString { key: Text::new(b"size"), value: Text::new(b"65536k") });
+        let Step::SetUser { uid: u32::MAX, gid: 7, groups } = steps[4] else { panic!("{:?}", steps[4]) };
+        assert_eq!(groups.iter().collect::<Vec<_>>(), [1, 258]);
+        let Step::Execute { arguments, environment } = steps[5] else { panic!("{:?}", steps[5]) };
+        assert_eq!(arguments.iter().map(Text::bytes).collect::<Vec<_>>(), [b"sh" as &[u8], b"-c", b""]);
+        assert_eq!((arguments.count(), environment.count()), (3, 0));
+    }
+
+    #[test]
+    fn a_plan_cut_anywhere_is_refused() {
+        let builder = sample();
+        for length in 0..builder.bytes().len() {
+            let cut = &builder.bytes()[..length];
+            let refused = Plan::decode(cut).map_or(true, |plan| plan.steps().any(|step| step.is_err()));
+            assert!(refused, "{length}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_step_is_named_by_its_index() {
+        let mut bytes = sample().bytes().to_vec();
+        bytes[8 + 5] = 250;
+        let steps: Vec<_> = Plan::decode(&bytes).unwrap().steps().collect();
+        assert_eq!(steps[1..], [Err(DecodeError { step: 1 })]);
+    }
+
+    #[test]
+    fn every_call_has_a_name() {
+        for code in 1..=52 {
+            assert_ne!(call::name(code), "unknown call", "{code}");
+        }
+    }
+}
