@@ -1,0 +1,188 @@
+//! Processes by descriptor: pidfd_open(2), pidfd_send_signal(2), waitid(2) with `P_PIDFD`.
+
+use std::mem::zeroed;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By exit(3), with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// A descriptor for a running or dead, but not yet reaped, process.
+///
+/// # Errors
+/// `ESRCH`: there is none with this pid.
+pub fn open(pid: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: a new descriptor, which nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// `ESRCH`: the process is gone; `EPERM`.
+pub fn send_signal(pidfd: &impl AsFd, signal: i32) -> nix::Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: a null siginfo is allowed.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Whether the process has ended.
+///
+/// # Errors
+/// As poll(2).
+pub fn has_ended(pidfd: &impl AsFd) -> nix::Result<bool> {
+    poll_for(pidfd, PollFlags::POLLIN, PollTimeout::ZERO)
+}
+
+/// Waits until the process has ended.
+///
+/// # Errors
+/// As poll(2).
+pub fn wait_ended(pidfd: &impl AsFd) -> nix::Result<()> {
+    poll_for(pidfd, PollFlags::POLLIN, PollTimeout::NONE).map(drop)
+}
+
+fn poll_for(pidfd: &impl AsFd, events: PollFlags, timeout: PollTimeout) -> nix::Result<bool> {
+    loop {
+        let mut fds = [PollFd::new(pidfd.as_fd(), events)];
+        match poll(&mut fds, timeout) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|count| count > 0),
+        }
+    }
+}
+
+/// Waits for a child of this process and reaps it.
+///
+/// # Errors
+/// `ECHILD`: it is no child, or was reaped by somebody else.
+pub fn reap(pidfd: &impl AsFd) -> nix::Result<Exit> {
+    // SAFETY: all zeros is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { zeroed() };
+    let fd = pidfd.as_fd().as_raw_fd() as libc::id_t;
+    loop {
+        // SAFETY: info outlives the call.
+        let result = unsafe { libc::waitid(libc::P_PIDFD, fd, &raw mut info, libc::WEXITED) };
+        match Errno::result(result) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: waitid filled in a SIGCHLD siginfo.
+    let status = unsafe { info.si_status() };
+    Ok(if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) })
+}
+
+/// Waits for any process, child or not, and says how it ended; a child is reaped.
+///
+/// For a process that is no child, or that somebody else reaps, its status comes from the pidfd
+/// (`PIDFD_GET_INFO`, Linux 6.15) or, while it is a zombie, from `/proc/PID/stat`, field 52.
+///
+/// # Errors
+/// `ECHILD`: it has ended, and how cannot be told any more.
+pub fn wait(pidfd: &impl AsFd, pid: i32) -> nix::Result<Exit> {
+    match reap(pidfd) {
+        Err(Errno::ECHILD) => {}
+        result => return result,
+    }
+    wait_ended(pidfd)?;
+    let status = exit_status(pidfd).or_else(|| zombie_status(pid)).or_else(|| exit_status(pidfd));
+    status.map(from_wait_status).ok_or(Errno::ECHILD)
+}
+
+fn from_wait_status(status: i32) -> Exit {
+    match status & 0x7f {
+        0 => Exit::Code(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
+    }
+}
+
+/// `struct pidfd_info` of <linux/pidfd.h>, its first version.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+fn exit_status(pidfd: &impl AsFd) -> Option<i32> {
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    // _IOWR(0xFF, 11, struct pidfd_info) with the first version's 64 bytes.
+    const PIDFD_GET_INFO: u64 = 0xc040_ff0b;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the structure has the 64 bytes that the request's number says.
+    let result = unsafe { libc::ioctl(pidfd.as_fd().as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    (result == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+fn zombie_status(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    // Field 3, the state, comes first here; field 52 is the last.
+    matches!(fields.next()?, "Z" | "X").then_some(())?;
+    fields.nth(52 - 4)?.parse().ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::zombie_processes, reason = "the functions under test reap them")]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_reaped_with_its_status() {
+        let child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let pid = child.id() as i32;
+        let pidfd = open(pid).unwrap();
+        assert_eq!(wait(&pidfd, pid), Ok(Exit::Code(3)));
+        assert_eq!(reap(&pidfd), Err(Errno::ECHILD));
+    }
+
+    #[test]
+    fn a_signal_ends_a_process_and_is_told() {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = child.id() as i32;
+        let pidfd = open(pid).unwrap();
+        assert_eq!(has_ended(&pidfd), Ok(false));
+        send_signal(&pidfd, libc::SIGKILL).unwrap();
+        assert_eq!(wait(&pidfd, pid), Ok(Exit::Signal(libc::SIGKILL)));
+        assert_eq!(send_signal(&pidfd, 0), Err(Errno::ESRCH));
+    }
+
+    #[test]
+    fn the_status_of_a_process_that_is_no_child_is_told() {
+        // The shell's child becomes a grandchild of ours: its pid comes on standard output, and the
+        // shell waits for it after we have opened a pidfd.
+        let script = "sh -c 'read x; exit 5' <&3 & echo $!; wait";
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut shell = Command::new("bash")
+            .args(["-c", &format!("exec 3<&0; {script}")])
+            .stdin(Stdio::from(reader))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
+        let pid: i32 = line.trim().parse().unwrap();
+        let pidfd = open(pid).unwrap();
+        drop(writer);
+        assert_eq!(wait(&pidfd, pid), Ok(Exit::Code(5)));
+        shell.wait().unwrap();
+    }
+}

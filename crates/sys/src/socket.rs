@@ -1,0 +1,78 @@
+//! Datagrams with descriptors attached, over `SOCK_SEQPACKET` sockets of the Unix domain (unix(7)).
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+
+/// Two connected sockets.
+///
+/// # Errors
+/// As socketpair(2).
+pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends one datagram made of parts, with descriptors attached (at most 253).
+///
+/// # Errors
+/// As sendmsg(2); `EPIPE` when the other end is closed, never a signal.
+pub fn send(socket: &impl AsFd, parts: &[&[u8]], attached: &[RawFd]) -> nix::Result<()> {
+    let parts: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let rights = [ControlMessage::ScmRights(attached)];
+    let control: &[ControlMessage<'_>] = if attached.is_empty() { &[] } else { &rights };
+    let fd = socket.as_fd().as_raw_fd();
+    loop {
+        match sendmsg::<()>(fd, &parts, control, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// Receives one datagram: its length, 0 when the other end is closed, and at most one descriptor.
+///
+/// # Errors
+/// As recvmsg(2).
+pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let fd = socket.as_fd().as_raw_fd();
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        let message = match recvmsg::<()>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => continue,
+            result => result?,
+        };
+        let mut attached = None;
+        for control in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(fds) = control {
+                for fd in fds {
+                    // SAFETY: the kernel has just made this descriptor for us.
+                    attached = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+                }
+            }
+        }
+        return Ok((message.bytes, attached));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_brings_its_descriptor() {
+        let (left, right) = pair().unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        send(&left, &[b"ab", b"c"], &[file.as_raw_fd()]).unwrap();
+        let mut buffer = [0; 8];
+        let (length, attached) = receive(&right, &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], attached.is_some()), (b"abc" as &[u8], true));
+        drop(left);
+        assert_eq!(receive(&right, &mut buffer).unwrap().0, 0);
+        assert_eq!(send(&right, &[b"x"], &[]), Err(Errno::EPIPE));
+    }
+}

@@ -1,0 +1,254 @@
+//! Starting a program in new namespaces without copying the caller's memory.
+
+use std::ffi::CStr;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::arch::clone_onto;
+use crate::pidfd;
+
+/// What to start, and where.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    /// The program's file, for instance a memfd.
+    pub program: BorrowedFd<'a>,
+    /// `argv`.
+    pub arguments: &'a [&'a CStr],
+    /// `CLONE_NEW*` flags: the namespaces to make.
+    pub namespaces: u64,
+    /// The directory of the cgroup v2 to start in; `None`: the caller's.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Descriptors that the child gets, as (the caller's, the child's number); the numbers ascend.
+    /// All others keep what close-on-exec says.
+    pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
+}
+
+/// A child that was started.
+#[derive(Debug)]
+pub struct Child {
+    /// Its pid, as the caller sees it.
+    pub pid: i32,
+    /// A descriptor for it.
+    pub pidfd: OwnedFd,
+}
+
+/// `struct clone_args` of clone3(2), as of Linux 5.7.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What the child needs, laid out before it exists: it may not allocate.
+struct Prepared {
+    program: RawFd,
+    arguments: *const *const libc::c_char,
+    moves: *const (RawFd, RawFd),
+    move_count: usize,
+    /// The child's answer, when it could not start the program.
+    errno: i32,
+}
+
+#[repr(align(16))]
+struct Stack(#[expect(dead_code, reason = "only its address is used")] [u8; 16 * 1024]);
+
+/// Starts a program by clone3(2) and execveat(2).
+///
+/// The child shares the caller's memory until it has executed the program, and the calling thread
+/// waits for that (`CLONE_VM | CLONE_VFORK`): the time does not depend on how much memory the caller
+/// has, and other threads go on. The caller's signal handlers do not run in the child
+/// (`CLONE_CLEAR_SIGHAND`, Linux 5.5); what it blocks and ignores is inherited.
+///
+/// # Errors
+/// Whatever clone3, dup3, fcntl or execveat answer; then no child is left.
+pub fn spawn(spawn: &Spawn<'_>) -> nix::Result<Child> {
+    // The numbers that the child gets must not cover a descriptor that is still to be moved.
+    let floor = spawn.descriptors.iter().map(|(_, number)| number + 1).max().unwrap_or(0);
+    let mut lifted = Vec::new();
+    let mut lift = |fd: BorrowedFd<'_>, stays: RawFd| -> nix::Result<RawFd> {
+        if fd.as_raw_fd() >= floor || fd.as_raw_fd() == stays {
+            return Ok(fd.as_raw_fd());
+        }
+        let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(floor))?;
+        // SAFETY: fcntl has just made this descriptor; nobody else has it.
+        let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+        let number = copy.as_raw_fd();
+        lifted.push(copy);
+        Ok(number)
+    };
+    let program = lift(spawn.program, -1)?;
+    let mut moves = Vec::with_capacity(spawn.descriptors.len());
+    for (fd, number) in spawn.descriptors {
+        moves.push((lift(*fd, *number)?, *number));
+    }
+    let mut arguments: Vec<*const libc::c_char> = spawn.arguments.iter().map(|argument| argument.as_ptr()).collect();
+    arguments.push(std::ptr::null());
+
+    let mut prepared = Prepared {
+        program,
+        arguments: arguments.as_ptr(),
+        moves: moves.as_ptr(),
+        move_count: moves.len(),
+        errno: 0,
+    };
+    let mut stack = MaybeUninit::<Stack>::uninit();
+    let mut pidfd: RawFd = -1;
+    let vm = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64;
+    let into = if spawn.cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let clone_arguments = CloneArguments {
+        flags: vm | CLONE_CLEAR_SIGHAND | into | spawn.namespaces,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: stack.as_mut_ptr() as u64,
+        stack_size: size_of::<Stack>() as u64,
+        cgroup: spawn.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+        ..CloneArguments::default()
+    };
+    // SAFETY: the arguments are complete, the stack is this frame's and outlives the child's use of it,
+    // since with CLONE_VFORK the call returns only after the child's execveat or exit; `run_child`
+    // touches only `prepared` and what it points to, all alive here.
+    let result = unsafe {
+        clone_onto(
+            (&raw const clone_arguments).cast(),
+            size_of::<CloneArguments>(),
+            run_child,
+            (&raw mut prepared).cast(),
+        )
+    };
+    if result < 0 {
+        return Err(Errno::from_raw(-result as i32));
+    }
+    // SAFETY: clone3 succeeded with CLONE_PIDFD, so it stored a new descriptor here.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    // SAFETY: the child wrote it through a pointer; read it afresh.
+    let errno = unsafe { (&raw const prepared.errno).read_volatile() };
+    if errno != 0 {
+        pidfd::reap(&pidfd)?;
+        return Err(Errno::from_raw(errno));
+    }
+    Ok(Child { pid: result as i32, pidfd })
+}
+
+/// The child: moves descriptors and executes the program. It shares all memory with the caller.
+///
+/// # Safety
+/// `prepared` points at a [`Prepared`] that outlives the child.
+unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
+    let prepared = prepared.cast::<Prepared>();
+    // SAFETY: as promised; only raw system calls are made, and errno is the waiting thread's own.
+    unsafe {
+        let Prepared { program, arguments, moves, move_count, .. } = *prepared;
+        for index in 0..move_count {
+            let (from, to) = *moves.add(index);
+            let result = if from == to { libc::fcntl(from, libc::F_SETFD, 0) } else { libc::dup2(from, to) };
+            if result < 0 {
+                fail(prepared);
+            }
+        }
+        let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+        let empty = c"".as_ptr();
+        libc::syscall(
+            libc::SYS_execveat,
+            program,
+            empty,
+            arguments,
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+        fail(prepared)
+    }
+}
+
+/// Leaves errno for the caller and ends the child.
+///
+/// # Safety
+/// As [`run_child`].
+unsafe fn fail(prepared: *mut Prepared) -> ! {
+    // SAFETY: as promised.
+    unsafe {
+        (&raw mut (*prepared).errno).write_volatile(*libc::__errno_location());
+        libc::_exit(127)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::pidfd::{Exit, wait};
+
+    #[test]
+    fn a_program_runs_with_the_descriptors_it_is_given() {
+        let shell = std::fs::File::open("/bin/sh").unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let spawned = spawn(&Spawn {
+            program: shell.as_fd(),
+            arguments: &[c"sh", c"-c", c"echo $0 >&7; exit 9"],
+            namespaces: 0,
+            cgroup: None,
+            descriptors: &[(writer.as_fd(), 7)],
+        })
+        .unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "sh\n");
+        assert_eq!(wait(&spawned.pidfd, spawned.pid).unwrap(), Exit::Code(9));
+    }
+
+    #[test]
+    fn descriptors_may_be_swapped() {
+        let shell = std::fs::File::open("/bin/sh").unwrap();
+        let (mut left, a) = std::io::pipe().unwrap();
+        let (mut right, b) = std::io::pipe().unwrap();
+        let (a_number, b_number) = (a.as_raw_fd(), b.as_raw_fd());
+        let mut descriptors = [(b.as_fd(), a_number), (a.as_fd(), b_number)];
+        descriptors.sort_by_key(|(_, number)| *number);
+        let script = std::ffi::CString::new(format!("echo a >&{a_number}; echo b >&{b_number}")).unwrap();
+        let spawned = spawn(&Spawn {
+            program: shell.as_fd(),
+            arguments: &[c"sh", c"-c", &script],
+            namespaces: 0,
+            cgroup: None,
+            descriptors: &descriptors,
+        })
+        .unwrap();
+        wait(&spawned.pidfd, spawned.pid).unwrap();
+        drop((a, b));
+        let (mut l, mut r) = (String::new(), String::new());
+        left.read_to_string(&mut l).unwrap();
+        right.read_to_string(&mut r).unwrap();
+        assert_eq!((l.as_str(), r.as_str()), ("b\n", "a\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_an_error_and_leaves_no_child() {
+        let nothing = std::fs::File::open("/etc/passwd").unwrap();
+        let result = spawn(&Spawn {
+            program: nothing.as_fd(),
+            arguments: &[c"x"],
+            namespaces: 0,
+            cgroup: None,
+            descriptors: &[],
+        });
+        assert_eq!(result.map(|child| child.pid), Err(Errno::EACCES));
+    }
+}
