@@ -1,0 +1,338 @@
+//! The machine: its registers, and what each step does to them.
+
+use no_frills_plan::{MESSAGE_TEXT_MAX, Step, Text, Texts, attach, call};
+
+use crate::kernel::{
+    self, CURRENT, Capabilities, Failure, Fd, O_DIRECTORY, O_PATH, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG,
+    errno,
+};
+use crate::paths;
+use crate::talk::{self, Sources};
+
+/// Descriptors that are no longer needed but not worth a system call each: execve closes them.
+const PENDING_MAX: usize = 64;
+
+/// The registers.
+pub(crate) struct Machine<'a> {
+    /// The socket to the parent, later to who started us.
+    pub(crate) parent: Fd,
+    /// The number of the step at work.
+    pub(crate) step: u32,
+    /// What is attached: the detached mounts that the parent sent.
+    pub(crate) sources: Sources,
+    /// The root beneath which paths are resolved.
+    pub(crate) root: Fd,
+    /// The file system that is being configured.
+    file_system: Fd,
+    /// The mount that is to be attached.
+    mount: Fd,
+    /// The directory in which nodes are made.
+    directory: Fd,
+    pub(crate) file_mask: Option<Fd>,
+    pub(crate) directory_mask: Option<Fd>,
+    program: Option<Text<'a>>,
+    /// More on a failure: a number, and what the kernel's file system said.
+    pub(crate) detail: u64,
+    text: [u8; MESSAGE_TEXT_MAX],
+    text_length: usize,
+    pending: [Fd; PENDING_MAX],
+    pending_count: usize,
+}
+
+impl<'a> Machine<'a> {
+    pub(crate) fn new(parent: Fd) -> Machine<'a> {
+        const NONE: Fd = Fd(-1);
+        Machine {
+            parent,
+            step: 0,
+            sources: Sources::new(),
+            root: NONE,
+            file_system: NONE,
+            mount: NONE,
+            directory: NONE,
+            file_mask: None,
+            directory_mask: None,
+            program: None,
+            detail: 0,
+            text: [0; MESSAGE_TEXT_MAX],
+            text_length: 0,
+            pending: [NONE; PENDING_MAX],
+            pending_count: 0,
+        }
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        self.text.get(..self.text_length).unwrap_or(&[])
+    }
+
+    /// A descriptor that is not used any more. It is closed when many have gathered: a container of the
+    /// usual size never gets there, and saves a system call for each.
+    pub(crate) fn done(&mut self, fd: Fd) {
+        if self.pending_count == PENDING_MAX {
+            for fd in self.pending {
+                kernel::close(fd);
+            }
+            self.pending_count = 0;
+        }
+        if let Some(place) = self.pending.get_mut(self.pending_count) {
+            *place = fd;
+            self.pending_count += 1;
+        }
+    }
+
+    /// A step of the plan. One arm each, in the order of their codes.
+    pub(crate) fn execute(&mut self, step: &Step<'a>) -> Result<()> {
+        match *step {
+            Step::Unshare { flags } => kernel::unshare(flags),
+            Step::BecomeRoot {} => {
+                kernel::setresgid(0)?;
+                kernel::setresuid(0)
+            }
+            Step::SetHostname { name } => kernel::sethostname(name.bytes()),
+            Step::SetDomainname { name } => kernel::setdomainname(name.bytes()),
+            Step::LoopbackUp {} => self.loopback_up(),
+            Step::SetPropagation { propagation } => kernel::mount_setattr(CURRENT, true, 0, 0, propagation),
+            Step::ReceiveSources { count } => talk::receive_sources(self.parent, &mut self.sources, count),
+            Step::AttachRoot { source } => {
+                self.root = self.sources.get(source)?;
+                kernel::move_mount_to_root(self.root)?;
+                kernel::fchdir(self.root)
+            }
+            Step::FsOpen { fstype } => {
+                self.file_system = kernel::fsopen(&fstype)?;
+                Ok(())
+            }
+            Step::FsString { key, value } => {
+                let result = kernel::fsconfig_string(self.file_system, &key, &value);
+                self.explained(result)
+            }
+            Step::FsFlag { key } => {
+                let result = kernel::fsconfig_flag(self.file_system, &key);
+                self.explained(result)
+            }
+            Step::FsMount { attributes } => self.fs_mount(attributes),
+            Step::UseSource { source } => {
+                self.mount = self.sources.get(source)?;
+                Ok(())
+            }
+            Step::SetMountAttributes { set, clear, propagation, recursive } => {
+                kernel::mount_setattr(self.mount, recursive != 0, set, clear, propagation)
+            }
+            Step::Attach { path, flags } => self.attach(path, flags),
+            Step::ChangeMount { path, set, clear, propagation, recursive } => {
+                let mount = paths::open(self.root, &path, O_PATH, 0)?;
+                self.done(mount);
+                kernel::mount_setattr(mount, recursive != 0, set, clear, propagation)
+            }
+            Step::OpenDirectory { path } => {
+                self.directory = paths::open_directory(self.root, path)?;
+                self.done(self.directory);
+                Ok(())
+            }
+            Step::MakeNode { name, mode, device, uid, gid } => self.make_node(name, mode, device, uid, gid),
+            Step::MakeSymlink { name, target, replace } => self.make_symlink(name, target, replace != 0),
+            Step::Mask { path, null } => self.mask(path, null),
+            Step::MakeReadonly { path } => self.make_readonly(path),
+            Step::MakeRootReadonly {} => kernel::mount_setattr(self.root, false, kernel::MOUNT_ATTR_RDONLY, 0, 0),
+            Step::PivotRoot {} => {
+                kernel::pivot_root_here()?;
+                kernel::detach_here()
+            }
+            Step::EnterRoot {} => {
+                kernel::fchdir(self.root)?;
+                kernel::chroot(c".")?;
+                kernel::chdir(c"/")
+            }
+            Step::MakeDirectory { path } => {
+                let directory = paths::open_directory(self.root, path)?;
+                self.done(directory);
+                Ok(())
+            }
+            Step::OpenTerminal { rows, columns, uid, console } => self.open_terminal(rows, columns, uid, console != 0),
+            Step::StartSession { terminal } => {
+                kernel::setsid()?;
+                if terminal != 0 {
+                    kernel::ioctl(Fd(0), kernel::TIOCSCTTY, 0)?;
+                }
+                Ok(())
+            }
+            Step::JoinSessionKeyring { name } => match kernel::join_session_keyring(&name) {
+                Err(failure) => self.warn_failure(failure),
+                Ok(()) => Ok(()),
+            },
+            Step::OwnStdio { uid } => self.own_stdio(uid),
+            Step::SetUmask { mask } => kernel::umask(mask),
+            Step::DropBounding { capability } => self.drop_bounding(capability),
+            Step::SetUser { uid, gid, groups } => self.set_user(uid, gid, groups),
+            Step::SetCapabilities { effective, permitted, inheritable } => {
+                self.set_capabilities(Capabilities { effective, permitted, inheritable })
+            }
+            Step::SetAmbient { ambient } => self.set_ambient(ambient),
+            Step::SetNoNewPrivileges {} => kernel::prctl(kernel::PR_SET_NO_NEW_PRIVS, 1, 0),
+            Step::SetUndumpable {} => kernel::prctl(kernel::PR_SET_DUMPABLE, 0, 0),
+            Step::ChangeDirectory { path } => change_directory(path),
+            Step::FindProgram { candidates } => self.find_program(candidates),
+            Step::Ready {} => self.ready(),
+            Step::SetRlimit { resource, soft, hard } => kernel::set_rlimit(resource, soft, hard),
+            Step::Execute { arguments, environment } => Err(self.run_program(arguments, environment)),
+        }
+    }
+
+    fn loopback_up(&mut self) -> Result<()> {
+        /// `struct ifreq` with its flags.
+        #[repr(C)]
+        struct Request {
+            name: [u8; 16],
+            flags: u16,
+            rest: [u8; 22],
+        }
+        const IFF_UP: u16 = 1;
+        let socket = kernel::inet_socket()?;
+        let mut name = [0; 16];
+        if let Some(start) = name.get_mut(..2) {
+            start.copy_from_slice(b"lo");
+        }
+        // A new namespace's loopback has no flag but IFF_LOOPBACK, which cannot be cleared: no need to read them.
+        let request = Request { name, flags: IFF_UP, rest: [0; 22] };
+        self.done(socket);
+        kernel::ioctl(socket, kernel::SIOCSIFFLAGS, &raw const request as usize).map(drop)
+    }
+
+    /// On a failure, keeps what the file system said of it (fsopen(2): read from the descriptor).
+    fn explained(&mut self, result: Result<()>) -> Result<()> {
+        if result.is_err() {
+            self.text_length = kernel::read(self.file_system, &mut self.text).unwrap_or(0);
+        }
+        result
+    }
+
+    fn fs_mount(&mut self, attributes: u32) -> Result<()> {
+        let created = kernel::fsconfig_create(self.file_system);
+        self.explained(created)?;
+        self.mount = kernel::fsmount(self.file_system, u64::from(attributes))?;
+        self.done(self.file_system);
+        // Closed much later than it is attached.
+        self.done(self.mount);
+        Ok(())
+    }
+
+    fn attach(&mut self, path: Text<'_>, flags: u8) -> Result<()> {
+        let resolve = if flags & attach::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 };
+        let mount = self.mount;
+        let target = paths::open_destination(self.root, path, resolve, || paths::kind_of(mount))?;
+        self.done(target);
+        if flags & attach::NOT_IN_PROC != 0 && kernel::file_system(target)? == PROC_SUPER_MAGIC {
+            return Err(Failure { call: call::FSTATFS, errno: errno::EPERM });
+        }
+        if flags & attach::KEEP_MODE == 0 {
+            return kernel::move_mount(mount, target);
+        }
+        let covered = kernel::stat_fd(target)?;
+        kernel::move_mount(mount, target)?;
+        let root = paths::open(self.root, &path, O_DIRECTORY, resolve)?;
+        self.done(root);
+        kernel::fchmod(root, u32::from(covered.mode) & 0o7777)
+    }
+
+    fn make_node(&mut self, name: Text<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> Result<()> {
+        match kernel::mknodat(self.directory, &name, mode, device) {
+            Err(Failure { errno: errno::EEXIST, .. }) => self.take_node(name, mode, device)?,
+            other => other?,
+        }
+        if uid != 0 || gid != 0 {
+            kernel::fchownat(self.directory, &name, uid, gid)?;
+        }
+        Ok(())
+    }
+
+    /// What has the name already must be the same node.
+    fn take_node(&mut self, name: Text<'_>, mode: u32, device: u64) -> Result<()> {
+        let there = kernel::stat_entry(self.directory, &name)?;
+        let number = make_device(there.rdev_major, there.rdev_minor);
+        let is_device = there.kind() == S_IFCHR || u32::from(there.kind()) == S_IFBLK;
+        let same = u32::from(there.kind()) == mode & u32::from(S_IFMT) && (!is_device || number == device);
+        if !same {
+            return Err(Failure { call: call::MKNODAT, errno: errno::EEXIST });
+        }
+        if u32::from(there.mode) != mode {
+            kernel::fchmodat(self.directory, &name, mode & 0o7777)?;
+        }
+        Ok(())
+    }
+
+    fn make_symlink(&mut self, name: Text<'_>, target: Text<'_>, replace: bool) -> Result<()> {
+        match kernel::symlinkat(&target, self.directory, &name) {
+            Err(Failure { errno: errno::EEXIST, .. }) if replace => {
+                kernel::unlinkat(self.directory, &name)?;
+                kernel::symlinkat(&target, self.directory, &name)
+            }
+            Err(Failure { errno: errno::EEXIST, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The first candidate that is a file and may be executed; else the most telling refusal.
+    fn find_program(&mut self, candidates: Texts<'a>) -> Result<()> {
+        let mut refusal = Failure { call: call::FACCESSAT2, errno: errno::ENOENT };
+        for (index, candidate) in candidates.iter().enumerate() {
+            let failure = match kernel::executable(&candidate) {
+                Ok(()) => match kernel::stat_path(&candidate) {
+                    Ok(stat) if stat.kind() == S_IFDIR => Failure { call: call::STATX, errno: errno::EISDIR },
+                    Ok(stat) if stat.kind() != S_IFREG => Failure { call: call::STATX, errno: errno::EACCES },
+                    Ok(_) => {
+                        self.program = Some(candidate);
+                        return Ok(());
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            if refusal.errno == errno::ENOENT {
+                refusal = failure;
+                self.detail = index as u64;
+            }
+        }
+        Err(refusal)
+    }
+
+    fn run_program(&mut self, arguments: Texts<'_>, environment: Texts<'_>) -> Failure {
+        let count = arguments.count() + environment.count() + 2;
+        let table = match kernel::map_memory(count * size_of::<usize>()) {
+            Ok(table) => table as *mut usize,
+            Err(failure) => return failure,
+        };
+        let texts = arguments.iter().map(Some).chain([None]).chain(environment.iter().map(Some));
+        for (index, text) in texts.enumerate() {
+            // The tables' closing NULLs are zero already in fresh memory.
+            if let Some(text) = text {
+                // SAFETY: the mapping has room for both lists and their NULLs.
+                unsafe { table.add(index).write(text.bytes().as_ptr() as usize) };
+            }
+        }
+        let Some(program) = self.program else {
+            return Failure { call: call::EXECVE, errno: errno::ENOENT };
+        };
+        let environment = table as usize + (arguments.count() + 1) * size_of::<usize>();
+        kernel::execve(&program, table as usize, environment)
+    }
+}
+
+const S_IFBLK: u32 = 0o060_000;
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+/// As the kernel encodes a device's number for user space (makedev(3)).
+fn make_device(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12 | (major & !0xfff) << 32
+}
+
+fn change_directory(path: Text<'_>) -> Result<()> {
+    kernel::chdir(&path)?;
+    let mut buffer = [0; 4096];
+    match kernel::current_directory_is_inside(&mut buffer) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure { call: call::GETCWD, errno: errno::ENOENT }),
+        // Longer than the buffer: an inside path of that depth, or a removed directory (ENOENT).
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,502 @@
+//! The kernel's calls, with types: every function is one system call, and on failure says which.
+
+use core::ffi::CStr;
+use core::mem::size_of;
+
+use no_frills_plan::{Text, call};
+
+pub(crate) use crate::arch::constants::*;
+use crate::arch::{number, syscall};
+
+/// A call that failed.
+#[derive(Clone, Copy)]
+pub(crate) struct Failure {
+    pub(crate) call: u8,
+    pub(crate) errno: i32,
+}
+
+pub(crate) type Result<T> = core::result::Result<T, Failure>;
+
+/// A descriptor. It is closed by `Machine::done` or by execve, never by a drop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fd(pub(crate) i32);
+
+/// The current directory, as in `openat(2)`.
+pub(crate) const CURRENT: Fd = Fd(-100);
+
+pub(crate) mod errno {
+    pub(crate) const EPERM: i32 = 1;
+    pub(crate) const ENOENT: i32 = 2;
+    pub(crate) const EIO: i32 = 5;
+    pub(crate) const EACCES: i32 = 13;
+    pub(crate) const EEXIST: i32 = 17;
+    pub(crate) const ENOTDIR: i32 = 20;
+    pub(crate) const EISDIR: i32 = 21;
+    pub(crate) const EINVAL: i32 = 22;
+    pub(crate) const EINTR: i32 = 4;
+    pub(crate) const ENODEV: i32 = 19;
+    pub(crate) const ENAMETOOLONG: i32 = 36;
+    pub(crate) const EPROTO: i32 = 71;
+}
+
+/// Something that has an address to hand to the kernel: a C string.
+pub(crate) trait Name {
+    fn address(&self) -> usize;
+}
+
+impl Name for CStr {
+    fn address(&self) -> usize {
+        self.as_ptr() as usize
+    }
+}
+
+/// A text of a decoded plan: a NUL follows it.
+impl Name for Text<'_> {
+    fn address(&self) -> usize {
+        self.bytes().as_ptr() as usize
+    }
+}
+
+fn check(call: u8, result: isize) -> Result<usize> {
+    if result < 0 { Err(Failure { call, errno: -(result as i32) }) } else { Ok(result as usize) }
+}
+
+macro_rules! call {
+    ($name:ident, $code:ident $(, $argument:expr)*) => {{
+        let mut arguments = [0usize; 6];
+        let given = [$($argument as usize),*];
+        arguments[..given.len()].copy_from_slice(&given);
+        // SAFETY: numbers are passed by value; addresses come from references, `Name`s or buffers that
+        // live across the call and are as long as the call's length argument or type says.
+        check(call::$code, unsafe { syscall(number::$name, arguments) })
+    }};
+}
+
+// ---- files and paths
+
+pub(crate) const O_PATH: u64 = 0o10_000_000;
+pub(crate) const O_CLOEXEC: u64 = 0o2_000_000;
+pub(crate) const O_NOCTTY: u64 = 0o400;
+pub(crate) const O_CREAT: u64 = 0o100;
+pub(crate) const O_EXCL: u64 = 0o200;
+pub(crate) const O_RDWR: u64 = 2;
+pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 2;
+pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 4;
+pub(crate) const RESOLVE_IN_ROOT: u64 = 16;
+
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+pub(crate) fn openat2<N: Name + ?Sized>(at: Fd, path: &N, flags: u64, mode: u64, resolve: u64) -> Result<Fd> {
+    let how = OpenHow { flags, mode, resolve };
+    let fd = call!(openat2, OPENAT2, at.0, path.address(), &raw const how, size_of::<OpenHow>())?;
+    Ok(Fd(fd as i32))
+}
+
+pub(crate) fn close(fd: Fd) {
+    // A descriptor is gone after close(2), whatever it answers.
+    drop(call!(close, CLOSE, fd.0));
+}
+
+pub(crate) fn close_range(first: i32) -> Result<()> {
+    call!(close_range, CLOSE_RANGE, first, u32::MAX, 0).map(drop)
+}
+
+pub(crate) fn mkdirat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32) -> Result<()> {
+    call!(mkdirat, MKDIRAT, at.0, path.address(), mode).map(drop)
+}
+
+pub(crate) fn mknodat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32, device: u64) -> Result<()> {
+    call!(mknodat, MKNODAT, at.0, path.address(), mode, device).map(drop)
+}
+
+pub(crate) fn fchownat<N: Name + ?Sized>(at: Fd, path: &N, uid: u32, gid: u32) -> Result<()> {
+    call!(fchownat, FCHOWNAT, at.0, path.address(), uid, gid, AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
+pub(crate) fn fchmodat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32) -> Result<()> {
+    call!(fchmodat, FCHMODAT, at.0, path.address(), mode).map(drop)
+}
+
+pub(crate) fn fchmod(fd: Fd, mode: u32) -> Result<()> {
+    call!(fchmod, FCHMOD, fd.0, mode).map(drop)
+}
+
+pub(crate) fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
+    call!(fchown, FCHOWN, fd.0, uid, gid).map(drop)
+}
+
+pub(crate) fn symlinkat<T: Name + ?Sized, N: Name + ?Sized>(target: &T, at: Fd, path: &N) -> Result<()> {
+    call!(symlinkat, SYMLINKAT, target.address(), at.0, path.address()).map(drop)
+}
+
+pub(crate) fn unlinkat<N: Name + ?Sized>(at: Fd, path: &N) -> Result<()> {
+    call!(unlinkat, UNLINKAT, at.0, path.address(), 0).map(drop)
+}
+
+const AT_SYMLINK_NOFOLLOW: i32 = 0x100;
+const AT_EACCESS: i32 = 0x200;
+const AT_EMPTY_PATH: i32 = 0x1000;
+const AT_RECURSIVE: i32 = 0x8000;
+
+/// What statx(2) tells: the same structure on every architecture.
+#[repr(C)]
+pub(crate) struct Statx {
+    mask: u32,
+    blksize: u32,
+    attributes: u64,
+    nlink: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: u16,
+    spare0: u16,
+    ino: u64,
+    size: u64,
+    blocks: u64,
+    attributes_mask: u64,
+    times: [u64; 8],
+    pub(crate) rdev_major: u32,
+    pub(crate) rdev_minor: u32,
+    rest: [u64; 15],
+}
+
+pub(crate) const S_IFMT: u16 = 0o170_000;
+pub(crate) const S_IFDIR: u16 = 0o040_000;
+pub(crate) const S_IFCHR: u16 = 0o020_000;
+pub(crate) const S_IFREG: u16 = 0o100_000;
+
+impl Statx {
+    pub(crate) fn kind(&self) -> u16 {
+        self.mode & S_IFMT
+    }
+}
+
+fn statx(at: Fd, path: usize, flags: i32) -> Result<Statx> {
+    const STATX_BASIC_STATS: u32 = 0x7ff;
+    let mut buffer = core::mem::MaybeUninit::<Statx>::zeroed();
+    call!(statx, STATX, at.0, path, flags, STATX_BASIC_STATS, buffer.as_mut_ptr())?;
+    // SAFETY: all zeros is a valid Statx, and the kernel has filled it.
+    Ok(unsafe { buffer.assume_init() })
+}
+
+/// What a path names; a symbolic link at its end is followed.
+pub(crate) fn stat_path<N: Name + ?Sized>(path: &N) -> Result<Statx> {
+    statx(CURRENT, path.address(), 0)
+}
+
+/// What an entry of a directory is, links not followed.
+pub(crate) fn stat_entry<N: Name + ?Sized>(at: Fd, name: &N) -> Result<Statx> {
+    statx(at, name.address(), AT_SYMLINK_NOFOLLOW)
+}
+
+pub(crate) fn stat_fd(fd: Fd) -> Result<Statx> {
+    statx(fd, c"".address(), AT_EMPTY_PATH)
+}
+
+/// The file system's magic number (statfs(2)).
+pub(crate) fn file_system(fd: Fd) -> Result<u64> {
+    let mut buffer = [0u64; 32];
+    call!(fstatfs, FSTATFS, fd.0, buffer.as_mut_ptr())?;
+    Ok(buffer[0])
+}
+
+pub(crate) fn executable<N: Name + ?Sized>(path: &N) -> Result<()> {
+    const X_OK: i32 = 1;
+    call!(faccessat2, FACCESSAT2, CURRENT.0, path.address(), X_OK, AT_EACCESS).map(drop)
+}
+
+pub(crate) fn chdir<N: Name + ?Sized>(path: &N) -> Result<()> {
+    call!(chdir, CHDIR, path.address()).map(drop)
+}
+
+pub(crate) fn fchdir(fd: Fd) -> Result<()> {
+    call!(fchdir, FCHDIR, fd.0).map(drop)
+}
+
+pub(crate) fn chroot<N: Name + ?Sized>(path: &N) -> Result<()> {
+    call!(chroot, CHROOT, path.address()).map(drop)
+}
+
+/// Whether the current directory lies beneath the current root: getcwd(2) answers with a path that
+/// begins with `(unreachable)` when it does not.
+pub(crate) fn current_directory_is_inside(buffer: &mut [u8]) -> Result<bool> {
+    call!(getcwd, GETCWD, buffer.as_mut_ptr(), buffer.len())?;
+    Ok(buffer.first() == Some(&b'/'))
+}
+
+pub(crate) fn umask(mask: u32) -> Result<()> {
+    call!(umask, UMASK, mask).map(drop)
+}
+
+// ---- mounts
+
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// mount_setattr(2) on the mount of a descriptor, or with [`CURRENT`] on that of `/`.
+pub(crate) fn mount_setattr(fd: Fd, recursive: bool, set: u64, clear: u64, propagation: u64) -> Result<()> {
+    let attributes = MountAttr { set, clear, propagation, userns_fd: 0 };
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    let path = if fd == CURRENT { c"/" } else { c"" };
+    let size = size_of::<MountAttr>();
+    call!(mount_setattr, MOUNT_SETATTR, fd.0, path.address(), flags, &raw const attributes, size).map(drop)
+}
+
+pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
+pub(crate) const MOUNT_ATTR_NOSUID: u64 = 2;
+pub(crate) const MOUNT_ATTR_NODEV: u64 = 4;
+pub(crate) const MOUNT_ATTR_NOEXEC: u64 = 8;
+
+/// Attaches the mount of `from` where the descriptor `to` points.
+pub(crate) fn move_mount(from: Fd, to: Fd) -> Result<()> {
+    const F_EMPTY_PATH: u32 = 4;
+    const T_EMPTY_PATH: u32 = 0x40;
+    let empty = c"".address();
+    call!(move_mount, MOVE_MOUNT, from.0, empty, to.0, empty, F_EMPTY_PATH | T_EMPTY_PATH).map(drop)
+}
+
+/// Attaches the mount of `from` on top of `/`.
+pub(crate) fn move_mount_to_root(from: Fd) -> Result<()> {
+    const F_EMPTY_PATH: u32 = 4;
+    call!(move_mount, MOVE_MOUNT, from.0, c"".address(), CURRENT.0, c"/".address(), F_EMPTY_PATH).map(drop)
+}
+
+/// A detached copy of what the descriptor points to, as a bind mount makes one.
+pub(crate) fn open_tree(fd: Fd, recursive: bool) -> Result<Fd> {
+    const OPEN_TREE_CLONE: u64 = 1;
+    let flags = OPEN_TREE_CLONE | O_CLOEXEC | (AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 }) as u64;
+    call!(open_tree, OPEN_TREE, fd.0, c"".address(), flags).map(|fd| Fd(fd as i32))
+}
+
+pub(crate) fn fsopen<N: Name + ?Sized>(fstype: &N) -> Result<Fd> {
+    const FSOPEN_CLOEXEC: u32 = 1;
+    call!(fsopen, FSOPEN, fstype.address(), FSOPEN_CLOEXEC).map(|fd| Fd(fd as i32))
+}
+
+pub(crate) fn fsconfig_flag<K: Name + ?Sized>(fs: Fd, key: &K) -> Result<()> {
+    const FSCONFIG_SET_FLAG: u32 = 0;
+    call!(fsconfig, FSCONFIG, fs.0, FSCONFIG_SET_FLAG, key.address(), 0, 0).map(drop)
+}
+
+pub(crate) fn fsconfig_string<K: Name + ?Sized, V: Name + ?Sized>(fs: Fd, key: &K, value: &V) -> Result<()> {
+    const FSCONFIG_SET_STRING: u32 = 1;
+    call!(fsconfig, FSCONFIG, fs.0, FSCONFIG_SET_STRING, key.address(), value.address(), 0).map(drop)
+}
+
+pub(crate) fn fsconfig_create(fs: Fd) -> Result<()> {
+    const FSCONFIG_CMD_CREATE: u32 = 6;
+    call!(fsconfig, FSCONFIG, fs.0, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
+}
+
+pub(crate) fn fsmount(fs: Fd, attributes: u64) -> Result<Fd> {
+    const FSMOUNT_CLOEXEC: u32 = 1;
+    call!(fsmount, FSMOUNT, fs.0, FSMOUNT_CLOEXEC, attributes).map(|fd| Fd(fd as i32))
+}
+
+/// pivot_root(2) into the current directory, with the old root stacked on top of the new one.
+pub(crate) fn pivot_root_here() -> Result<()> {
+    call!(pivot_root, PIVOT_ROOT, c".".address(), c".".address()).map(drop)
+}
+
+pub(crate) fn detach_here() -> Result<()> {
+    const MNT_DETACH: i32 = 2;
+    call!(umount2, UMOUNT2, c".".address(), MNT_DETACH).map(drop)
+}
+
+// ---- namespaces, identity
+
+pub(crate) fn unshare(flags: u32) -> Result<()> {
+    call!(unshare, UNSHARE, flags).map(drop)
+}
+
+pub(crate) fn sethostname(name: &[u8]) -> Result<()> {
+    call!(sethostname, SETHOSTNAME, name.as_ptr(), name.len()).map(drop)
+}
+
+pub(crate) fn setdomainname(name: &[u8]) -> Result<()> {
+    call!(setdomainname, SETDOMAINNAME, name.as_ptr(), name.len()).map(drop)
+}
+
+pub(crate) fn setsid() -> Result<()> {
+    call!(setsid, SETSID).map(drop)
+}
+
+pub(crate) fn setgroups(list: &[u8], count: usize) -> Result<()> {
+    call!(setgroups, SETGROUPS, count, list.as_ptr()).map(drop)
+}
+
+pub(crate) fn setresgid(gid: u32) -> Result<()> {
+    call!(setresgid, SETRESGID, gid, gid, gid).map(drop)
+}
+
+pub(crate) fn setresuid(uid: u32) -> Result<()> {
+    call!(setresuid, SETRESUID, uid, uid, uid).map(drop)
+}
+
+pub(crate) const PR_SET_DUMPABLE: u32 = 4;
+pub(crate) const PR_SET_KEEPCAPS: u32 = 8;
+pub(crate) const PR_CAPBSET_DROP: u32 = 24;
+pub(crate) const PR_SET_NO_NEW_PRIVS: u32 = 38;
+pub(crate) const PR_CAP_AMBIENT: u32 = 47;
+pub(crate) const PR_CAP_AMBIENT_RAISE: usize = 2;
+pub(crate) const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
+
+pub(crate) fn prctl(option: u32, first: usize, second: usize) -> Result<()> {
+    call!(prctl, PRCTL, option, first, second, 0, 0).map(drop)
+}
+
+/// The three sets of capget(2) and capset(2).
+#[derive(Clone, Copy)]
+pub(crate) struct Capabilities {
+    pub(crate) effective: u64,
+    pub(crate) permitted: u64,
+    pub(crate) inheritable: u64,
+}
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+
+const CAPABILITY_VERSION_3: CapabilityHeader = CapabilityHeader { version: 0x2008_0522, pid: 0 };
+
+pub(crate) fn capget() -> Result<Capabilities> {
+    let mut header = CAPABILITY_VERSION_3;
+    let mut data = [0u32; 6];
+    call!(capget, CAPGET, &raw mut header, data.as_mut_ptr())?;
+    let [e0, p0, i0, e1, p1, i1] = data.map(u64::from);
+    Ok(Capabilities { effective: e0 | e1 << 32, permitted: p0 | p1 << 32, inheritable: i0 | i1 << 32 })
+}
+
+pub(crate) fn capset(sets: Capabilities) -> Result<()> {
+    let mut header = CAPABILITY_VERSION_3;
+    let Capabilities { effective: e, permitted: p, inheritable: i } = sets;
+    let data = [e, p, i, e >> 32, p >> 32, i >> 32].map(|half| half as u32);
+    call!(capset, CAPSET, &raw mut header, data.as_ptr()).map(drop)
+}
+
+pub(crate) fn join_session_keyring<N: Name + ?Sized>(name: &N) -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    call!(keyctl, KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, name.address()).map(drop)
+}
+
+pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard];
+    call!(prlimit64, PRLIMIT64, 0, resource, limit.as_ptr(), 0).map(drop)
+}
+
+// ---- signals
+
+/// Unblocks every signal: the parent may have blocked some.
+pub(crate) fn unblock_signals() -> Result<()> {
+    const SIG_SETMASK: i32 = 2;
+    let none = 0u64;
+    call!(rt_sigprocmask, RT_SIGPROCMASK, SIG_SETMASK, &raw const none, 0, 8).map(drop)
+}
+
+/// Gives a signal its default action back: execve keeps ignored signals ignored.
+pub(crate) fn default_signal(signal: u32) -> Result<()> {
+    // SIG_DFL, no flags, no restorer, empty mask: all zeros in every architecture's layout.
+    let action = [0u64; 4];
+    call!(rt_sigaction, RT_SIGACTION, signal, action.as_ptr(), 0, 8).map(drop)
+}
+
+// ---- terminals, network
+
+pub(crate) const SIOCSIFFLAGS: u32 = 0x8914;
+
+pub(crate) fn ioctl(fd: Fd, request: u32, argument: usize) -> Result<usize> {
+    call!(ioctl, IOCTL, fd.0, request, argument)
+}
+
+pub(crate) fn dup3(fd: Fd, number: i32) -> Result<()> {
+    call!(dup3, DUP3, fd.0, number, 0).map(drop)
+}
+
+/// A datagram socket of the network namespace, to configure interfaces through.
+pub(crate) fn inet_socket() -> Result<Fd> {
+    const AF_INET: i32 = 2;
+    const SOCK_DGRAM_CLOEXEC: i32 = 2 | 0o2_000_000;
+    call!(socket, SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0).map(|fd| Fd(fd as i32))
+}
+
+// ---- messages
+
+#[repr(C)]
+pub(crate) struct IoVec {
+    pub(crate) base: usize,
+    pub(crate) length: usize,
+}
+
+#[repr(C)]
+pub(crate) struct MsgHdr {
+    pub(crate) name: usize,
+    pub(crate) name_length: u32,
+    pub(crate) iov: usize,
+    pub(crate) iov_length: usize,
+    pub(crate) control: usize,
+    pub(crate) control_length: usize,
+    pub(crate) flags: u32,
+}
+
+pub(crate) fn sendmsg(fd: Fd, message: &MsgHdr) -> Result<()> {
+    const MSG_NOSIGNAL: u32 = 0x4000;
+    call!(sendmsg, SENDMSG, fd.0, &raw const *message, MSG_NOSIGNAL).map(drop)
+}
+
+pub(crate) fn recvmsg(fd: Fd, message: &mut MsgHdr) -> Result<usize> {
+    const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
+    loop {
+        match call!(recvmsg, RECVMSG, fd.0, &raw mut *message, MSG_CMSG_CLOEXEC) {
+            Err(Failure { errno: errno::EINTR, .. }) => {}
+            result => return result,
+        }
+    }
+}
+
+pub(crate) fn accept(fd: Fd) -> Result<Fd> {
+    const SOCK_CLOEXEC: u32 = 0o2_000_000;
+    loop {
+        match call!(accept4, ACCEPT4, fd.0, 0, 0, SOCK_CLOEXEC) {
+            Err(Failure { errno: errno::EINTR, .. }) => {}
+            result => return result.map(|fd| Fd(fd as i32)),
+        }
+    }
+}
+
+pub(crate) fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
+    call!(read, READ, fd.0, buffer.as_mut_ptr(), buffer.len())
+}
+
+// ---- memory, the end
+
+/// Fresh zeroed memory, never given back.
+pub(crate) fn map_memory(length: usize) -> Result<usize> {
+    const PROT_READ_WRITE: u32 = 3;
+    const MAP_PRIVATE_ANONYMOUS: u32 = 0x22;
+    call!(mmap, MMAP, 0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0)
+}
+
+/// execve(2); returns only on failure. `arguments` and `environment` are addresses of NULL-ended tables.
+pub(crate) fn execve<N: Name + ?Sized>(path: &N, arguments: usize, environment: usize) -> Failure {
+    match call!(execve, EXECVE, path.address(), arguments, environment) {
+        Err(failure) => failure,
+        Ok(_) => Failure { call: call::EXECVE, errno: errno::EIO },
+    }
+}
+
+pub(crate) fn exit(status: i32) -> ! {
+    loop {
+        drop(call!(exit_group, EXIT_GROUP, status));
+    }
+}

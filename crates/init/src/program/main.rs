@@ -1,0 +1,153 @@
+//! The init program. Start reading at `start`, then `execute.rs`, which has one arm per step.
+//!
+//! ```text
+//! start: close what was inherited -> receive the plan -> execute step after step -> execve
+//!                                                             | fails
+//!                                                             v
+//!                                               Failed{step, call, errno} -> exit
+//! ```
+//!
+//! Files: `arch/` the machine, `kernel.rs` the calls with types, `talk.rs` the conversation with the
+//! parent, `paths.rs` paths beneath the root, `mounts.rs`, `terminal.rs`, `identity.rs`: the longer
+//! idioms. Deliberately absent: a heap, libc, paths of the host, and any choice that the parent could make.
+#![no_std]
+#![no_main]
+
+mod arch;
+mod execute;
+mod identity;
+mod kernel;
+mod mounts;
+mod paths;
+mod talk;
+mod terminal;
+
+use no_frills_plan::{Kind, Message};
+
+use crate::execute::Machine;
+use crate::kernel::{Fd, exit};
+use crate::talk::Received;
+
+/// Called by the entry code with the address of the initial stack: argc, argv, NULL, ...
+///
+/// # Safety
+/// `stack` is the stack as execve(2) lays it out.
+unsafe extern "C" fn start(stack: *const usize) -> ! {
+    // SAFETY: argc lies at the address, argv[0] after it, argv[1] behind that when argc says so.
+    let number = unsafe {
+        match *stack {
+            2 => parse_number(*stack.add(2) as *const u8),
+            _ => None,
+        }
+    };
+    match number {
+        Some(number) => run(Fd(number)),
+        // Somebody ran it by hand.
+        None => exit(2),
+    }
+}
+
+/// A decimal number at an address, NUL-ended, of at most nine digits.
+///
+/// # Safety
+/// `text` points at a C string.
+unsafe fn parse_number(text: *const u8) -> Option<i32> {
+    let mut number = 0;
+    for index in 0..10 {
+        // SAFETY: every byte before this one was not the NUL.
+        match unsafe { *text.add(index) } {
+            0 => return (index > 0).then_some(number),
+            digit @ b'0'..=b'9' if index < 9 => number = number * 10 + i32::from(digit - b'0'),
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn run(parent: Fd) -> ! {
+    let mut machine = Machine::new(parent);
+    let mut memory = talk::PlanMemory::new();
+    let plan = match machine.prepare(&mut memory) {
+        Ok(plan) => plan,
+        Err(failure) => {
+            machine.report(failure);
+            exit(1)
+        }
+    };
+    for step in plan.steps() {
+        let outcome = match step {
+            Ok(step) => machine.execute(&step),
+            Err(_) => Err(kernel::Failure { call: 0, errno: kernel::errno::EPROTO }),
+        };
+        if let Err(failure) = outcome {
+            machine.report(failure);
+            exit(1)
+        }
+        machine.step += 1;
+    }
+    // A plan ends with an execve.
+    machine.report(kernel::Failure { call: 0, errno: kernel::errno::EPROTO });
+    exit(1)
+}
+
+impl Machine<'_> {
+    /// Leaves nothing of the parent but its socket, then receives the plan.
+    fn prepare<'m>(&mut self, memory: &'m mut talk::PlanMemory) -> kernel::Result<no_frills_plan::Plan<'m>> {
+        kernel::close_range(self.parent.0 + 1)?;
+        kernel::unblock_signals()?;
+        kernel::umask(0)?;
+        let (plan, ignored) = talk::receive_plan(self.parent, memory, &mut self.sources)?;
+        for signal in (1..32).filter(|signal| ignored & (1 << (signal - 1)) != 0) {
+            kernel::default_signal(signal)?;
+        }
+        Ok(plan)
+    }
+
+    fn report(&mut self, failure: kernel::Failure) {
+        let message = Message {
+            call: failure.call,
+            errno: failure.errno,
+            step: self.step,
+            detail: self.detail,
+            text: self.text(),
+            ..Message::new(Kind::Failed)
+        };
+        // Nobody is left to tell when the parent is gone: then init ends all the same.
+        drop(talk::send(self.parent, &message, None));
+    }
+
+    /// The start: says that all is ready, waits to be told to go on. The parent's end closes when it dies:
+    /// then the container is not wanted any more.
+    fn ready(&mut self) -> kernel::Result<()> {
+        talk::send(self.parent, &Message::new(Kind::Ready), None)?;
+        match talk::receive(self.parent)? {
+            Received { kind: Kind::Start, .. } => Ok(()),
+            Received { kind: Kind::Created, attached: Some(socket) } => {
+                kernel::close(self.parent);
+                self.parent = await_start(socket)?;
+                Ok(())
+            }
+            _ => exit(1),
+        }
+    }
+}
+
+/// Takes connections on the start socket until one says `Start`. It becomes the parent's socket.
+fn await_start(socket: Fd) -> kernel::Result<Fd> {
+    loop {
+        let connection = kernel::accept(socket)?;
+        match talk::receive(connection) {
+            Ok(Received { kind: Kind::Start, .. }) => {
+                kernel::close(socket);
+                return Ok(connection);
+            }
+            // A `start` that was killed, or something that is none: wait for the next.
+            _ => kernel::close(connection),
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    arch::trap()
+}

@@ -1,0 +1,83 @@
+//! Masks and read-only paths: the idioms of several mounts.
+
+use no_frills_plan::Text;
+
+use crate::execute::Machine;
+use crate::kernel::{
+    self, Failure, Fd, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH,
+    Result, errno,
+};
+use crate::paths;
+
+impl Machine<'_> {
+    /// Hides a path behind `/dev/null` or an empty directory.
+    pub(crate) fn mask(&mut self, path: Text<'_>, null: u32) -> Result<()> {
+        // Whether it is a directory is asked by opening it as one: that spares a stat for each.
+        match paths::open(self.root, &path, O_PATH | O_DIRECTORY, 0) {
+            Ok(target) => self.mask_directory(target),
+            Err(Failure { errno: errno::ENOENT, .. }) => Ok(()),
+            Err(Failure { errno: errno::ENOTDIR, .. }) => match paths::open(self.root, &path, O_PATH, 0) {
+                Ok(target) => self.mask_file(target, null),
+                // A component on the way is not a directory, so there is nothing to hide.
+                Err(Failure { errno: errno::ENOENT | errno::ENOTDIR, .. }) => Ok(()),
+                Err(failure) => Err(failure),
+            },
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn mask_file(&mut self, target: Fd, null: u32) -> Result<()> {
+        // The first mask attaches the parent's mount itself. Later ones copy it from there: a detached
+        // mount can be copied only since Linux 6.15.
+        let mask = match self.file_mask {
+            None => {
+                let mask = self.sources.get(null)?;
+                self.file_mask = Some(mask);
+                mask
+            }
+            Some(first) => self.copy(first)?,
+        };
+        kernel::move_mount(mask, target)?;
+        self.done(target);
+        Ok(())
+    }
+
+    fn mask_directory(&mut self, target: Fd) -> Result<()> {
+        let mask = match self.directory_mask {
+            None => {
+                let fs = kernel::fsopen(c"tmpfs")?;
+                kernel::fsconfig_create(fs)?;
+                let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+                let mask = kernel::fsmount(fs, attributes)?;
+                self.done(fs);
+                self.directory_mask = Some(mask);
+                mask
+            }
+            Some(first) => self.copy(first)?,
+        };
+        kernel::move_mount(mask, target)?;
+        self.done(target);
+        Ok(())
+    }
+
+    /// A detached copy of an attached mount; its descriptor lasts until it is attached, and a while longer.
+    fn copy(&mut self, mount: Fd) -> Result<Fd> {
+        let copy = kernel::open_tree(mount, false)?;
+        self.done(copy);
+        Ok(copy)
+    }
+
+    /// Makes a path and what is mounted below read-only.
+    pub(crate) fn make_readonly(&mut self, path: Text<'_>) -> Result<()> {
+        let target = match paths::open(self.root, &path, O_PATH, 0) {
+            Err(Failure { errno: errno::ENOENT | errno::ENOTDIR, .. }) => return Ok(()),
+            other => other?,
+        };
+        let copy = kernel::open_tree(target, true)?;
+        kernel::mount_setattr(copy, true, MOUNT_ATTR_RDONLY, 0, 0)?;
+        kernel::move_mount(copy, target)?;
+        self.done(copy);
+        self.done(target);
+        Ok(())
+    }
+}
