@@ -1,11 +1,13 @@
 //! bpf(2) for one purpose: device programs of a cgroup.
 //!
-//! On cgroup v2 there is no device controller; a program of the type `BPF_PROG_TYPE_CGROUP_DEVICE`, attached to the cgroup,
-//! is asked for every open(2) and mknod(2) of a device node (Linux 4.15). This module loads, attaches, lists and detaches
-//! such programs. What a program says is not its business.
+//! On cgroup v2 there is no device controller; a program of the type `BPF_PROG_TYPE_CGROUP_DEVICE`,
+//! attached to the cgroup, is asked for every open(2) and mknod(2) of a device node (Linux 4.15).
+//! This module loads, attaches, lists and detaches such programs. What a program says is not its
+//! business.
 //!
-//! Not here: maps, links, pinning, other program types, and raising `RLIMIT_MEMLOCK`, which would change the caller's
-//! process (programs are charged to the memory cgroup instead since Linux 5.11).
+//! Not here: maps, links, pinning, other program types, and raising `RLIMIT_MEMLOCK`, which would
+//! change the caller's process (programs are charged to the memory cgroup instead since Linux
+//! 5.11).
 
 use std::ffi::CStr;
 use std::fmt;
@@ -97,13 +99,15 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
 const BPF_F_REPLACE: u32 = 1 << 2;
 
-/// No helper function is called, so any licence will do for the kernel: it only tells GPL from the rest.
+/// No helper function is called, so any licence will do for the kernel: it only tells GPL from the
+/// rest.
 const LICENCE: &CStr = c"Apache-2.0";
 
 /// `BPF_CGROUP_MAX_PROGS`: the kernel does not attach more programs than this to one cgroup.
 const MAX_PROGRAMS: usize = 64;
 
-/// libbpf's number of attempts when the verifier was interrupted by a signal, which it reports as EAGAIN.
+/// libbpf's number of attempts when the verifier was interrupted by a signal, which it reports as
+/// EAGAIN.
 const ATTEMPTS: usize = 5;
 
 #[repr(C)]
@@ -142,9 +146,11 @@ struct ProgQuery {
     prog_cnt: u32,
 }
 
-/// `union bpf_attr`, zeroed beyond the members that are set and larger than any kernel's (168 bytes in Linux 6.18; the kernel
-/// takes up to a page as long as what it does not know is zero). The size is not a formality: Linux 6.17 to 7.1 write the
-/// `revision` of a `BPF_PROG_QUERY` behind a shorter one, onto the caller's stack.
+/// `union bpf_attr`: zeroed beyond the members that are set, and larger than that of any kernel,
+/// which takes up to a page as long as what it does not know is zero.
+///
+/// The size is not a formality: Linux 6.17 to 7.1 write the `revision` of a `BPF_PROG_QUERY` behind
+/// an attribute that is too short for it, onto the caller's stack.
 #[repr(C)]
 union Attr {
     zeroed: [u64; 32],
@@ -161,10 +167,11 @@ impl Attr {
 }
 
 /// # Safety
-/// Every pointer and length that `attr` holds for `command` must be that of memory which the kernel may read or write for the
-/// length of the call, as the command asks for it.
+/// Every pointer and length that `attr` holds for `command` must be that of memory which the kernel
+/// may read or write for the length of the call, as the command asks for it.
 unsafe fn bpf(command: libc::c_long, attr: &mut Attr) -> Result<libc::c_long, Errno> {
-    // SAFETY: `attr` is a live, writable block of the size that is passed; what it points to is the caller's promise.
+    // SAFETY: `attr` is a live, writable block of the size that is passed; what it points to is the
+    // caller's promise.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<Attr>()) };
     Errno::result(result)
@@ -175,7 +182,8 @@ unsafe fn bpf(command: libc::c_long, attr: &mut Attr) -> Result<libc::c_long, Er
 /// # Safety
 /// `result` must be what a successful `BPF_PROG_LOAD` or `BPF_PROG_GET_FD_BY_ID` returned just now.
 unsafe fn owned(result: libc::c_long) -> OwnedFd {
-    // SAFETY: the kernel returned it as a new descriptor (an int), which nobody else knows of. It is O_CLOEXEC from birth.
+    // SAFETY: the kernel returned it as a new descriptor (an int), which nobody else knows of. It
+    // is O_CLOEXEC from birth.
     unsafe { OwnedFd::from_raw_fd(result as libc::c_int) }
 }
 
@@ -186,7 +194,8 @@ fn fd(of: BorrowedFd<'_>) -> u32 {
 
 /// Loads a device program. `name` (at most 15 bytes of it) is what bpftool(8) shows.
 ///
-/// The verifier is run without a log first, which is cheaper, and a second time with one if it had something to object to.
+/// The verifier is run without a log first, which is cheaper, and a second time with one if it had
+/// something to object to.
 pub fn load_device_program(insns: &[Insn], name: &str) -> Result<OwnedFd, LoadError> {
     let mut attempt = 1;
     let errno = loop {
@@ -240,8 +249,8 @@ fn load(insns: &[Insn], name: &str, log: &mut [u8]) -> Result<OwnedFd, Errno> {
         prog_flags: 0,
         prog_name,
     };
-    // SAFETY: `insns` are `insn_cnt` instructions in the kernel's layout, the licence ends in a zero byte, `log` is writable
-    // for `log_size` bytes, and all three outlive the call.
+    // SAFETY: `insns` are `insn_cnt` instructions in the kernel's layout, the licence ends in a
+    // zero byte, `log` is writable for `log_size` bytes, and all three outlive the call.
     let result = unsafe { bpf(BPF_PROG_LOAD, &mut attr) }?;
     // SAFETY: `result` is that of a successful BPF_PROG_LOAD.
     Ok(unsafe { owned(result) })
@@ -253,9 +262,9 @@ fn text(log: &[u8]) -> String {
     String::from_utf8_lossy(&log[..end]).into_owned()
 }
 
-/// Attaches a program to a cgroup (a descriptor of its directory, which may be `O_PATH`), beside those of its ancestors and
-/// descendants: a device is let through only if all of them say so. With `replace`, the new program takes that one's place in
-/// one step (Linux 5.6).
+/// Attaches a program to a cgroup (a descriptor of its directory, which may be `O_PATH`), beside
+/// those of its ancestors and descendants: a device is let through only if all of them say so. With
+/// `replace`, the new program takes that one's place in one step (Linux 5.6).
 pub fn attach_device_program(
     cgroup: impl AsFd,
     program: impl AsFd,
@@ -287,7 +296,8 @@ pub fn detach_device_program(cgroup: impl AsFd, program: impl AsFd) -> Result<()
     unsafe { bpf(BPF_PROG_DETACH, &mut attr) }.map(drop)
 }
 
-/// The ids of the device programs attached to this very cgroup, not to its ancestors, in the order in which they run.
+/// The ids of the device programs attached to this very cgroup, not to its ancestors, in the order
+/// in which they run.
 pub fn query_device_programs(cgroup: impl AsFd) -> Result<Vec<u32>, Errno> {
     let mut ids = [0u32; MAX_PROGRAMS];
     let mut attr = Attr::new();

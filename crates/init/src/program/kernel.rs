@@ -102,8 +102,15 @@ pub(crate) fn close(fd: Fd) {
     drop(call!(close, CLOSE, fd.0));
 }
 
-pub(crate) fn close_range(first: i32) -> Result<()> {
+/// Closes a descriptor and all above it.
+pub(crate) fn close_from(first: i32) -> Result<()> {
     call!(close_range, CLOSE_RANGE, first, u32::MAX, 0).map(drop)
+}
+
+/// Makes execve close a descriptor.
+pub(crate) fn close_on_exec(fd: Fd) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    call!(close_range, CLOSE_RANGE, fd.0, fd.0, CLOSE_RANGE_CLOEXEC).map(drop)
 }
 
 pub(crate) fn mkdirat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32) -> Result<()> {

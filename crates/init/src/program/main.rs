@@ -93,7 +93,8 @@ fn run(parent: Fd) -> ! {
 impl Machine<'_> {
     /// Leaves nothing of the parent but its socket, then receives the plan.
     fn prepare<'m>(&mut self, memory: &'m mut talk::PlanMemory) -> kernel::Result<no_frills_plan::Plan<'m>> {
-        kernel::close_range(self.parent.0 + 1)?;
+        kernel::close_from(self.parent.0 + 1)?;
+        kernel::close_on_exec(self.parent)?;
         kernel::unblock_signals()?;
         kernel::umask(0)?;
         let (plan, ignored) = talk::receive_plan(self.parent, memory, &mut self.sources)?;

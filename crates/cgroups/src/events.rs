@@ -1,0 +1,185 @@
+//! `cgroup.events` and `cgroup.kill`: is anything in there, wait until nothing is, and see to it
+//! that nothing is.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::uio::pread;
+use nix::unistd::write;
+
+use crate::cgroup::{Cgroup, open, unless_gone};
+use crate::error::{Error, Result};
+
+/// What `cgroup.events` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Events {
+    /// There is a process in the cgroup or in a descendant.
+    pub(crate) populated: bool,
+    /// All of them are frozen, or would be if there were any.
+    pub(crate) frozen: bool,
+}
+
+impl Cgroup {
+    /// Kills every process in the cgroup and its descendants, those included that are being forked
+    /// (`cgroup.kill`, Linux 5.14). They are not gone on return; see
+    /// [`wait_empty`](Cgroup::wait_empty). A cgroup that does not exist is left at that.
+    pub fn kill(&self) -> Result<()> {
+        let path = self.path.join("cgroup.kill");
+        let failed = |errno, hint| Error::System {
+            action: "writing 1 to",
+            path: path.clone(),
+            hint,
+            errno,
+        };
+        let file = match open(&path, OFlag::O_WRONLY) {
+            Ok(file) => file,
+            Err(Errno::ENOENT) if self.events()?.is_none() => return Ok(()),
+            Err(Errno::ENOENT) => {
+                return Err(failed(Errno::ENOENT, " (cgroup.kill needs Linux 5.14)"));
+            }
+            Err(errno) => return Err(failed(errno, "")),
+        };
+        match write(&file, b"1") {
+            Ok(_) | Err(Errno::ENODEV) => Ok(()),
+            Err(Errno::EOPNOTSUPP) => Err(failed(Errno::EOPNOTSUPP, " (the cgroup is threaded)")),
+            Err(errno) => Err(failed(errno, "")),
+        }
+    }
+
+    /// Whether there is a process in the cgroup or in its descendants. In a cgroup that does not
+    /// exist there is none.
+    pub fn populated(&self) -> Result<bool> {
+        Ok(self.events()?.is_some_and(|events| events.populated))
+    }
+
+    /// Waits until there is no process in the cgroup and its descendants, or the cgroup is gone;
+    /// without a deadline, for as long as it takes.
+    ///
+    /// The kernel wakes the caller (poll(2) on `cgroup.events`), but not more than once in 10
+    /// milliseconds.
+    pub fn wait_empty(&self, deadline: Option<Duration>) -> Result<()> {
+        self.wait_empty_since(Instant::now(), deadline)
+    }
+
+    /// As `wait_empty`, with a deadline that is counted from `begin`.
+    pub(crate) fn wait_empty_since(
+        &self,
+        begin: Instant,
+        deadline: Option<Duration>,
+    ) -> Result<()> {
+        let failed =
+            |errno| Error::system("waiting for the processes of the cgroup", &self.path, errno);
+        let Some(file) = unless_gone(self.open_events()).map_err(failed)? else {
+            return Ok(());
+        };
+        // What is read first and polled then is not missed if it changes in between: the kernel
+        // compares its count of changes with that of the last read.
+        while read(&file)
+            .map_err(failed)?
+            .is_some_and(|events| events.populated)
+        {
+            let left = deadline.map(|deadline| deadline.saturating_sub(begin.elapsed()));
+            if left == Some(Duration::ZERO) {
+                let waited = deadline.unwrap_or_default();
+                return Err(Error::Timeout {
+                    path: self.path.clone(),
+                    processes: self.processes()?.len(),
+                    waited,
+                });
+            }
+            match poll(
+                &mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)],
+                timeout(left),
+            ) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What `cgroup.events` says; `None` if there is no such cgroup.
+    pub(crate) fn events(&self) -> Result<Option<Events>> {
+        unless_gone(self.open_events())
+            .and_then(|file| file.map_or(Ok(None), |file| read(&file)))
+            .map_err(|errno| {
+                Error::system("reading cgroup.events of the cgroup", &self.path, errno)
+            })
+    }
+
+    fn open_events(&self) -> Result<OwnedFd, Errno> {
+        open(&self.path.join("cgroup.events"), OFlag::O_RDONLY)
+    }
+}
+
+fn read(file: &OwnedFd) -> Result<Option<Events>, Errno> {
+    let mut buffer = [0; 128];
+    let length = unless_gone(pread(file, &mut buffer, 0))?;
+    Ok(length.map(|length| parse(&buffer[..length])))
+}
+
+/// Lines of `KEY VALUE`. Keys may be added.
+fn parse(text: &[u8]) -> Events {
+    let is_set = |key: &[u8]| text.split(|&byte| byte == b'\n').any(|line| line == key);
+    Events {
+        populated: is_set(b"populated 1"),
+        frozen: is_set(b"frozen 1"),
+    }
+}
+
+/// Rounded up, so that what is left of a millisecond is not spent in a loop.
+fn timeout(left: Option<Duration>) -> PollTimeout {
+    let Some(left) = left else {
+        return PollTimeout::NONE;
+    };
+    let milliseconds = left.as_nanos().div_ceil(1_000_000);
+    // A longer wait is taken in several parts.
+    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_told() {
+        assert_eq!(
+            parse(b"populated 1\nfrozen 0\n"),
+            Events {
+                populated: true,
+                frozen: false
+            }
+        );
+        assert_eq!(
+            parse(b"populated 0\nfrozen 1\n"),
+            Events {
+                populated: false,
+                frozen: true
+            }
+        );
+        assert_eq!(
+            parse(b"populated 0\n"),
+            Events {
+                populated: false,
+                frozen: false
+            }
+        );
+    }
+
+    #[test]
+    fn timeouts_are_rounded_up() {
+        assert_eq!(timeout(None), PollTimeout::NONE);
+        assert_eq!(
+            timeout(Some(Duration::from_nanos(1))),
+            PollTimeout::from(1u16)
+        );
+        assert_eq!(
+            timeout(Some(Duration::from_millis(10))),
+            PollTimeout::from(10u16)
+        );
+        assert_eq!(timeout(Some(Duration::MAX)), PollTimeout::MAX);
+    }
+}

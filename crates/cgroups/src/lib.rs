@@ -1,0 +1,64 @@
+//! cgroup v2 for container runtimes: make a cgroup, watch it, kill what is in it, remove it, and
+//! say which devices its processes may use.
+//!
+//! Everything is done on the files of a cgroup2 file system, with one exception: devices, for which
+//! there is no file but a BPF program ([`devices`]). None of it needs a controller, so that it
+//! works as well on a hybrid host, where the controllers are bound to cgroup v1 and cgroup2 is
+//! mounted at `/sys/fs/cgroup/unified`.
+//!
+//! ```no_run
+//! use no_frills_cgroups::{Cgroup, CgroupsPath, Error, Hierarchy, devices};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Error> {
+//! let program = devices::compile_container(&[])?;
+//! let hierarchy = Hierarchy::find()?;
+//! let path = match CgroupsPath::parse(Some("/pods/web"), "web")? {
+//!     CgroupsPath::Fs(path) => path,
+//!     CgroupsPath::Systemd { .. } => return Ok(()), // not this crate's
+//! };
+//!
+//! let mut cgroup = Cgroup::new(&hierarchy, &path)?;
+//! cgroup.claim()?; // it is free; so now it can be journaled ...
+//! let dir = cgroup.create(|_more_to_remove| Ok::<(), Error>(()))?; // ... and made
+//! dir.set_devices(&program)?;
+//! // clone3(CLONE_INTO_CGROUP) with the descriptor `dir`, and then, at the end:
+//! cgroup.kill()?;
+//! cgroup.remove(Some(Duration::from_secs(10)))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it leaves to its caller
+//! [`Cgroup`] is a name, not a lock: two containers that use one cgroup at a time are kept apart by
+//! [`Cgroup::claim`] only as far as the first has a process in it by then. Directories are made
+//! with the mode 0755 less the umask of the process.
+//!
+//! # What is not here
+//! cgroup v1. Limits, statistics, the freezer and the systemd driver: the `slice:prefix:name` form
+//! of a cgroupsPath is recognized, so that the caller can say so.
+//!
+//! # Kernel
+//! Linux 5.14 (`cgroup.kill`). Device programs need `CAP_BPF` and `CAP_NET_ADMIN`, or
+//! `CAP_SYS_ADMIN`, in the first user namespace.
+
+#![forbid(unsafe_code)]
+
+pub mod devices;
+
+mod cgroup;
+mod cgroups_path;
+mod dir;
+mod error;
+mod events;
+mod hierarchy;
+mod mountinfo;
+mod processes;
+mod remove;
+mod walk;
+
+pub use cgroup::Cgroup;
+pub use cgroups_path::{BASE, CgroupsPath};
+pub use dir::Dir;
+pub use error::{Error, Result};
+pub use hierarchy::{Controller, Hierarchy};

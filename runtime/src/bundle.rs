@@ -1,0 +1,94 @@
+//! A bundle: a directory with a `config.json`, and the root filesystem that it names (bundle.md of the
+//! runtime specification).
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::libc::O_NONBLOCK;
+
+use crate::compile::{CompileOptions, Program, compile};
+use crate::config::Config;
+use crate::container::CreateOptions;
+use crate::error::{Error, Result};
+
+/// The largest `config.json` that is read: 16 MiB. The largest seen in practice has some 100 KiB.
+const CONFIG_MAX: u64 = 16 * 1024 * 1024;
+
+/// A bundle with its checked configuration.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    directory: PathBuf,
+    config: Config,
+}
+
+impl Bundle {
+    /// Reads and checks a bundle's `config.json`. A relative path counts from the current directory.
+    ///
+    /// # Errors
+    /// When the file is missing or unreadable, or with the pointer of the first setting that is wrong.
+    pub fn load(directory: impl AsRef<Path>) -> Result<Bundle> {
+        let directory = directory.as_ref();
+        let absolute = std::path::absolute(directory).map_err(Error::at("finding the bundle", directory))?;
+        let text = read_config(&absolute.join("config.json"))?;
+        Ok(Bundle { config: Config::from_json(&text)?, directory: absolute })
+    }
+
+    /// A bundle with a configuration that is not read from its directory. The directory is what relative
+    /// paths in the configuration start from, and must be absolute.
+    ///
+    /// # Errors
+    /// When the directory is a relative path.
+    pub fn from_config(directory: impl Into<PathBuf>, config: Config) -> Result<Bundle> {
+        let directory = directory.into();
+        if !directory.is_absolute() {
+            return Err(Error::Option(format!("the bundle {} is not an absolute path", directory.display())));
+        }
+        Ok(Bundle { directory, config })
+    }
+
+    /// The bundle's absolute path.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What creating a container `id` from the bundle would do. Makes no system call.
+    ///
+    /// # Errors
+    /// With the pointer of a setting that cannot be compiled.
+    pub fn plan(&self, id: &str, options: &CreateOptions) -> Result<Program> {
+        let options = CompileOptions {
+            bundle: &self.directory,
+            id,
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+        };
+        Ok(compile(&self.config, &options)?)
+    }
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    let reading = "reading";
+    // Not to wait for the other end of a fifo.
+    let mut file: File =
+        OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(Error::at("opening", path))?;
+    let metadata = file.metadata().map_err(Error::at(reading, path))?;
+    if !metadata.is_file() {
+        return Err(Error::at(reading, path)(if metadata.is_dir() { Errno::EISDIR } else { Errno::EINVAL }));
+    }
+    if metadata.len() > CONFIG_MAX {
+        return Err(Error::at(reading, path)(Errno::EFBIG));
+    }
+    let mut text = vec![0; metadata.len() as usize];
+    file.read_exact(&mut text).map_err(Error::at(reading, path))?;
+    Ok(text)
+}

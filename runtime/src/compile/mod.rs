@@ -1,0 +1,294 @@
+//! From a [`Config`] to what is done for it: a [`Program`], with the parent's part as data and init's
+//! part as steps. Pure, as reading the configuration is.
+//!
+//! The order of init's steps:
+//!
+//! ```text
+//! user ids -> propagation -> rootfs -> cgroup namespace -> names -> loopback -> mounts -> devices
+//! -> working directory, terminal -> pivot_root -> masks, read-only -> session, keyring, stdio, umask
+//! -> privileges -> chdir -> find the program -> Ready -> resource limits -> execve
+//! ```
+//!
+//! Deliberately absent: anything that needs the host's state. Whether a path exists, what the kernel
+//! supports or where cgroup2 is mounted is found out where it is used.
+
+mod device_nodes;
+mod mounts;
+mod pointer;
+mod process;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use no_frills_cgroups::CgroupsPath;
+use no_frills_cgroups::devices::{self, Rule};
+use no_frills_plan::{PlanBuilder, Step, Text, attach};
+
+use crate::config::{Config, ConfigError, IdMapping, NOT_YET, is_mapped, namespace, propagation};
+pub use pointer::Pointer;
+
+/// What, beside the configuration, decides what is done.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileOptions<'a> {
+    /// The bundle's directory, absolute: relative paths count from it.
+    pub bundle: &'a Path,
+    /// The container's id.
+    pub id: &'a str,
+    /// Enter the rootfs without pivot_root(2), for hosts whose root is the initial ramfs.
+    pub no_pivot: bool,
+    /// Keep the session keyring of the caller.
+    pub no_new_keyring: bool,
+}
+
+/// A tree of mounts that the parent clones from the host's, detached, for init to attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its path on the host, absolute.
+    pub path: PathBuf,
+    /// Whether the mounts below it come along.
+    pub recursive: bool,
+    /// The setting that asks for it.
+    pub pointer: Pointer,
+}
+
+/// Descriptors go to init in batches of at most this many; one message holds no more than 253
+/// (unix(7), `SCM_MAX_FD`).
+pub const SOURCE_BATCH: usize = 200;
+
+/// What the parent writes for a new user namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdMaps {
+    /// For `/proc/PID/uid_map`.
+    pub uid: String,
+    /// For `/proc/PID/gid_map`.
+    pub gid: String,
+}
+
+/// Everything that is done to make one container.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// `CLONE_NEW*` for clone3(2), without the cgroup namespace, which init makes for itself.
+    pub clone_flags: u64,
+    /// Present with a new user namespace.
+    pub id_maps: Option<IdMaps>,
+    /// What the parent clones and sends, in batches of [`SOURCE_BATCH`]: steps number the sources
+    /// within their batch. The first of all is the rootfs.
+    pub sources: Vec<Source>,
+    /// Init's part.
+    pub steps: PlanBuilder,
+    /// The setting that each step came from.
+    pub pointers: Vec<Pointer>,
+    /// Where the container's cgroup lies.
+    pub cgroup: CgroupsPath,
+    /// The rules of `resources.devices`.
+    pub device_rules: Vec<Rule>,
+    /// What decides over accesses to devices: those rules, and after them what every container may do.
+    pub device_program: devices::Program,
+    /// Whether the configuration has rules. If not, a caller that may not load a BPF program can do
+    /// without one.
+    pub device_rules_asked: bool,
+    /// For `/proc/PID/oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// Resource, soft and hard limit. The parent raises hard limits that init may not.
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// Whether init makes a terminal and sends its master.
+    pub terminal: bool,
+}
+
+impl Program {
+    /// The rootfs on the host.
+    pub fn rootfs(&self) -> &Path {
+        self.sources.first().map_or(Path::new(""), |source| &source.path)
+    }
+
+    /// The setting that a step came from.
+    pub fn pointer(&self, step: u32) -> Pointer {
+        self.pointers.get(step as usize).copied().unwrap_or(Pointer::NO_SETTING)
+    }
+}
+
+/// Compiles a configuration.
+///
+/// # Errors
+/// When settings cannot be had together; the error names one of them.
+pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program, ConfigError> {
+    let mut steps = Builder::new(config, options);
+    steps.begin();
+    steps.attach_root();
+    steps.set_names();
+    mounts::mount_all(&mut steps);
+    device_nodes::make_all(&mut steps);
+    process::prepare(&mut steps);
+    steps.enter_root();
+    mounts::restrict(&mut steps);
+    process::become_it(&mut steps);
+    let device_rules = config.linux.device_rules.clone().unwrap_or_default();
+    let device_program = devices::compile_container(&device_rules)
+        .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
+    Ok(Program {
+        clone_flags: config.linux.namespaces & !namespace::CGROUP,
+        id_maps: id_maps(config)?,
+        sources: steps.sources,
+        steps: steps.plan,
+        pointers: steps.pointers,
+        cgroup: cgroup(config, options.id)?,
+        device_rules,
+        device_program,
+        device_rules_asked: config.linux.device_rules.is_some(),
+        oom_score_adj: config.process.oom_score_adj,
+        rlimits: config.process.rlimits.iter().map(|limit| (limit.resource, limit.soft, limit.hard)).collect(),
+        terminal: config.process.terminal,
+    })
+}
+
+/// Collects steps, where they came from, and the sources that they use.
+struct Builder<'a> {
+    config: &'a Config,
+    options: &'a CompileOptions<'a>,
+    plan: PlanBuilder,
+    pointers: Vec<Pointer>,
+    sources: Vec<Source>,
+    /// How many sources there will be: a batch is announced before it is used.
+    sources_total: usize,
+    /// The destinations of mounts so far, and whether the file system there holds no symbolic link that
+    /// somebody else made.
+    mounted: BTreeMap<&'a str, bool>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(config: &'a Config, options: &'a CompileOptions<'a>) -> Builder<'a> {
+        let sources_total =
+            1 + mounts::count_sources(config) + device_nodes::count_sources(config) + mounts::count_masks(config);
+        Builder {
+            config,
+            options,
+            plan: PlanBuilder::new(),
+            pointers: Vec::with_capacity(128),
+            sources: Vec::with_capacity(sources_total),
+            sources_total,
+            mounted: BTreeMap::new(),
+        }
+    }
+
+    fn push(&mut self, pointer: Pointer, step: &Step<'_>) {
+        self.plan.push(step);
+        self.pointers.push(pointer);
+    }
+
+    /// Adds a source and returns its number in its batch.
+    fn source(&mut self, pointer: Pointer, path: PathBuf, recursive: bool) -> u32 {
+        let number = self.sources.len();
+        let in_batch = number % SOURCE_BATCH;
+        if number > 0 && in_batch == 0 {
+            let count = (self.sources_total - number).min(SOURCE_BATCH) as u32;
+            self.push(pointer, &Step::ReceiveSources { count });
+        }
+        self.sources.push(Source { path, recursive, pointer });
+        in_batch as u32
+    }
+
+    /// How to attach at a destination: symbolic links of the image or of a volume must not lead into
+    /// procfs. What lies in a tmpfs or sysfs made just before needs no check.
+    fn place(&self, destination: &str) -> u8 {
+        let mut above = destination;
+        while let Some((parent, _)) = above.rsplit_once('/') {
+            if let Some(is_safe) = self.mounted.get(parent) {
+                return if *is_safe { 0 } else { attach::NOT_IN_PROC };
+            }
+            above = parent;
+        }
+        attach::NOT_IN_PROC
+    }
+
+    /// Whether a new namespace is made.
+    fn has(&self, namespace: u64) -> bool {
+        self.config.linux.namespaces & namespace != 0
+    }
+
+    fn begin(&mut self) {
+        let linux = &self.config.linux;
+        if !self.has(namespace::PID) {
+            self.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
+        }
+        // Without a root of its own the namespace has nobody to become.
+        if self.has(namespace::USER) && is_mapped(&linux.uid_mappings, 0) && is_mapped(&linux.gid_mappings, 0) {
+            self.push(Pointer::UID_MAPPINGS, &Step::BecomeRoot {});
+        }
+    }
+
+    fn attach_root(&mut self) {
+        let pointer = Pointer::to("/root/path");
+        // Before anything is attached, or a shared root of the host would get it too.
+        self.push(Pointer::NO_SETTING, &Step::SetPropagation { propagation: propagation::SLAVE });
+        let path = self.options.bundle.join(&self.config.root.path);
+        let source = self.source(pointer, path, true);
+        self.push(pointer, &Step::UseSource { source });
+        self.push(pointer, &receive_only(true));
+        self.push(pointer, &Step::AttachRoot { source });
+    }
+
+    fn set_names(&mut self) {
+        if self.has(namespace::CGROUP) {
+            // Before a cgroup file system is mounted, which shows what its namespace shows.
+            self.push(Pointer::NAMESPACES, &Step::Unshare { flags: namespace::CGROUP as u32 });
+        }
+        let Config { hostname, domainname, .. } = self.config;
+        if !hostname.is_empty() {
+            self.push(Pointer::to("/hostname"), &Step::SetHostname { name: text(hostname) });
+        }
+        if !domainname.is_empty() {
+            self.push(Pointer::to("/domainname"), &Step::SetDomainname { name: text(domainname) });
+        }
+        if self.has(namespace::NETWORK) {
+            self.push(Pointer::NAMESPACES, &Step::LoopbackUp {});
+        }
+    }
+
+    fn enter_root(&mut self) {
+        let step = if self.options.no_pivot { Step::EnterRoot {} } else { Step::PivotRoot {} };
+        self.push(Pointer::to("/root/path"), &step);
+    }
+}
+
+fn text(text: &str) -> Text<'_> {
+    Text::new(text.as_bytes())
+}
+
+/// A clone of the host's mounts is their peer: what is mounted in one appears in the other. A slave
+/// only receives.
+fn receive_only(recursive: bool) -> Step<'static> {
+    Step::SetMountAttributes { set: 0, clear: 0, propagation: propagation::SLAVE, recursive: recursive.into() }
+}
+
+fn id_maps(config: &Config) -> Result<Option<IdMaps>, ConfigError> {
+    let linux = &config.linux;
+    if linux.namespaces & namespace::USER == 0 {
+        return Ok(None);
+    }
+    Ok(Some(IdMaps {
+        uid: id_map(&linux.uid_mappings, Pointer::UID_MAPPINGS)?,
+        gid: id_map(&linux.gid_mappings, Pointer::GID_MAPPINGS)?,
+    }))
+}
+
+fn id_map(mappings: &[IdMapping], pointer: Pointer) -> Result<String, ConfigError> {
+    /// The kernel takes a map in one write of less than a page (user_namespaces(7)).
+    const TEXT_MAX: usize = 4095;
+    let mut map = String::new();
+    for IdMapping { container, host, size } in mappings {
+        map.push_str(&format!("{container} {host} {size}\n"));
+    }
+    if map.len() > TEXT_MAX {
+        return Err(ConfigError::new(pointer, format!("{} bytes of maps, the kernel takes {TEXT_MAX}", map.len())));
+    }
+    Ok(map)
+}
+
+fn cgroup(config: &Config, id: &str) -> Result<CgroupsPath, ConfigError> {
+    let error = |message| ConfigError::new(Pointer::CGROUPS_PATH, message);
+    match CgroupsPath::parse(config.cgroups_path(), id) {
+        Ok(CgroupsPath::Systemd { .. }) => Err(error(format!("a slice:prefix:name for systemd is {NOT_YET}"))),
+        Ok(path) => Ok(path),
+        Err(cause) => Err(error(cause.to_string())),
+    }
+}

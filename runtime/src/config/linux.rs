@@ -1,0 +1,242 @@
+//! The setting `linux`.
+
+use no_frills_cgroups::devices::{Access, Kind, Rule};
+
+use super::process::valid_id;
+use super::reader::{ConfigError, Node, Result};
+use super::unsupported::{self, refuse};
+use super::{NOT_YET, path};
+
+/// `CLONE_NEW*`, clone(2).
+pub(crate) mod namespace {
+    pub(crate) const MOUNT: u64 = 0x0002_0000;
+    pub(crate) const CGROUP: u64 = 0x0200_0000;
+    pub(crate) const UTS: u64 = 0x0400_0000;
+    pub(crate) const IPC: u64 = 0x0800_0000;
+    pub(crate) const USER: u64 = 0x1000_0000;
+    pub(crate) const PID: u64 = 0x2000_0000;
+    pub(crate) const NETWORK: u64 = 0x4000_0000;
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Linux {
+    /// Bits of [`namespace`]: those to make.
+    pub(crate) namespaces: u64,
+    pub(crate) uid_mappings: Vec<IdMapping>,
+    pub(crate) gid_mappings: Vec<IdMapping>,
+    pub(crate) devices: Vec<Device>,
+    /// `None` without `resources.devices`.
+    pub(crate) device_rules: Option<Vec<Rule>>,
+    pub(crate) cgroups_path: Option<String>,
+    /// Absolute and clean, as those below.
+    pub(crate) masked_paths: Vec<String>,
+    pub(crate) readonly_paths: Vec<String>,
+}
+
+/// One of `uidMappings` or `gidMappings`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdMapping {
+    pub(crate) container: u32,
+    pub(crate) host: u32,
+    pub(crate) size: u32,
+}
+
+/// One of `devices`.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    /// Its place in the array.
+    pub(crate) index: u32,
+    /// Absolute and clean.
+    pub(crate) path: String,
+    pub(crate) kind: DeviceKind,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    /// Permissions alone.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceKind {
+    Char,
+    Block,
+    Fifo,
+}
+
+/// The kernel's device numbers have 12 and 20 bits.
+const MAJOR_MAX: u64 = 0xfff;
+const MINOR_MAX: u64 = 0xf_ffff;
+
+pub(super) fn read(document: &Node<'_, '_>) -> Result<Linux> {
+    let Some(node) = document.member("linux")? else {
+        return Err(no_mount_namespace());
+    };
+    refuse(&node, unsupported::LINUX, NOT_YET)?;
+    check_root_propagation(&node)?;
+    let namespaces = read_namespaces(&node)?;
+    let linux = Linux {
+        namespaces,
+        uid_mappings: read_mappings(&node, "uidMappings", namespaces)?,
+        gid_mappings: read_mappings(&node, "gidMappings", namespaces)?,
+        devices: read_devices(&node)?,
+        device_rules: read_resources(&node)?,
+        cgroups_path: Some(node.text_of("cgroupsPath")?).filter(|path| !path.is_empty()).map(str::to_owned),
+        masked_paths: node.each("maskedPaths", absolute)?,
+        readonly_paths: node.each("readonlyPaths", absolute)?,
+    };
+    Ok(linux)
+}
+
+fn no_mount_namespace() -> ConfigError {
+    ConfigError::new("/linux/namespaces", "a namespace of type \"mount\" is required: the rootfs cannot be entered without")
+}
+
+/// The mounts of a container get what is mounted on the host, and give nothing back.
+fn check_root_propagation(node: &Node<'_, '_>) -> Result<()> {
+    match (node.text_of("rootfsPropagation")?, node.member("rootfsPropagation")?) {
+        ("" | "slave" | "rslave", _) | (_, None) => Ok(()),
+        ("private" | "rprivate" | "shared" | "rshared" | "unbindable" | "runbindable", Some(node)) => {
+            Err(node.error(NOT_YET))
+        }
+        (other, Some(node)) => Err(node.error(format!("unknown propagation {other:?}"))),
+    }
+}
+
+fn read_namespaces(node: &Node<'_, '_>) -> Result<u64> {
+    let mut namespaces = 0;
+    node.each("namespaces", |item| {
+        let name = item.required_text("type")?;
+        let bit = match name {
+            "mount" => namespace::MOUNT,
+            "cgroup" => namespace::CGROUP,
+            "uts" => namespace::UTS,
+            "ipc" => namespace::IPC,
+            "user" => namespace::USER,
+            "pid" => namespace::PID,
+            "network" => namespace::NETWORK,
+            "time" => return Err(item.required("type")?.error(format!("a time namespace is {NOT_YET}"))),
+            _ => return Err(item.required("type")?.error(format!("unknown namespace type {name:?}"))),
+        };
+        if namespaces & bit != 0 {
+            return Err(item.required("type")?.error(format!("a second namespace of type {name:?}")));
+        }
+        namespaces |= bit;
+        if let Some(path) = item.member("path")?
+            && !path.text()?.is_empty()
+        {
+            return Err(path.error(format!("joining a namespace is {NOT_YET}")));
+        }
+        Ok(())
+    })?;
+    if namespaces & namespace::MOUNT == 0 { Err(no_mount_namespace()) } else { Ok(namespaces) }
+}
+
+/// The kernel takes at most this many lines, and of text less than a page (user_namespaces(7)).
+const MAPPINGS_MAX: usize = 340;
+
+fn read_mappings(node: &Node<'_, '_>, name: &'static str, namespaces: u64) -> Result<Vec<IdMapping>> {
+    let mappings = node.each(name, |item| {
+        let mapping = IdMapping {
+            container: valid_id(&item.required("containerID")?)?,
+            host: valid_id(&item.required("hostID")?)?,
+            size: item.required("size")?.u32()?,
+        };
+        if mapping.size == 0 {
+            return Err(item.required("size")?.error("maps no id"));
+        }
+        let last = u64::from(mapping.container.max(mapping.host)) + u64::from(mapping.size) - 1;
+        if last >= u64::from(u32::MAX) {
+            return Err(item.error("leads beyond the last id, 4294967294"));
+        }
+        Ok(mapping)
+    })?;
+    let error = |message: &str| {
+        let mut error = node.error(message);
+        error.pointer.push('/');
+        error.pointer.push_str(name);
+        Err(error)
+    };
+    match (namespaces & namespace::USER != 0, mappings.len()) {
+        (true, 0) => error("required: a new user namespace without maps has no ids"),
+        (false, 1..) => error("maps ids, but there is no new namespace of type \"user\""),
+        (_, MAPPINGS_MAX..) => error("the kernel takes fewer than 340 maps"),
+        _ => Ok(mappings),
+    }
+}
+
+fn absolute(node: &Node<'_, '_>) -> Result<String> {
+    let text = node.text()?;
+    if !text.starts_with('/') {
+        return Err(node.error("must be an absolute path"));
+    }
+    path::clean(text).ok_or_else(|| node.error(format!("{text:?} leads out of the root")))
+}
+
+fn read_devices(node: &Node<'_, '_>) -> Result<Vec<Device>> {
+    node.each("devices", |item| {
+        let kind = match item.required_text("type")? {
+            "c" | "u" => DeviceKind::Char,
+            "b" => DeviceKind::Block,
+            "p" => DeviceKind::Fifo,
+            other => return Err(item.required("type")?.error(format!("unknown device type {other:?}"))),
+        };
+        let path = absolute(&item.required("path")?)?;
+        if path == "/" {
+            return Err(item.required("path")?.error("the root is no device"));
+        }
+        let number = |name, max| match item.member(name)? {
+            Some(number) => number.unsigned(max),
+            None if kind == DeviceKind::Fifo => Ok(0),
+            None => Err(item.missing(name)),
+        };
+        let mode = match item.member("fileMode")? {
+            // Some engines send the type along. It was said above.
+            Some(mode) => mode.unsigned(0o177_777)? as u32 & 0o7777,
+            None => 0o666,
+        };
+        let id = |name| item.member(name)?.map_or(Ok(0), |id| valid_id(&id));
+        Ok(Device {
+            index: item.index(),
+            path,
+            kind,
+            major: number("major", MAJOR_MAX)? as u32,
+            minor: number("minor", MINOR_MAX)? as u32,
+            mode,
+            uid: id("uid")?,
+            gid: id("gid")?,
+        })
+    })
+}
+
+fn read_resources(node: &Node<'_, '_>) -> Result<Option<Vec<Rule>>> {
+    let Some(node) = node.member("resources")? else { return Ok(None) };
+    refuse(&node, unsupported::RESOURCES, NOT_YET)?;
+    let rules = node.each("devices", read_rule)?;
+    Ok(Some(rules).filter(|rules| !rules.is_empty()))
+}
+
+fn read_rule(node: &Node<'_, '_>) -> Result<Rule> {
+    let kind = match node.text_of("type")? {
+        "" | "a" => Kind::All,
+        "c" => Kind::Char,
+        "b" => Kind::Block,
+        other => return Err(node.required("type")?.error(format!("unknown device type {other:?}"))),
+    };
+    // -1 is the wildcard of engines that do not leave it out.
+    let number = |name, max: u64| -> Result<Option<u32>> {
+        let Some(number) = node.member(name)? else { return Ok(None) };
+        Ok(u32::try_from(number.signed(-1, max as i64)?).ok())
+    };
+    let letters = node.required("access")?;
+    let Some(access) = Access::parse(letters.text()?) else {
+        return Err(letters.error("expected some of the letters r, w and m"));
+    };
+    Ok(Rule {
+        allow: node.required("allow")?.boolean()?,
+        kind,
+        major: number("major", MAJOR_MAX)?,
+        minor: number("minor", MINOR_MAX)?,
+        access,
+    })
+}

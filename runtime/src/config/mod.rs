@@ -1,0 +1,251 @@
+//! The configuration of a container: `config.json`, read, checked and refused where it asks for what
+//! this version cannot do. Pure: no system calls, no environment, no clock.
+//!
+//! Rules that hold for every setting: `null` is as good as absent; a wrong type is an error that names
+//! the JSON pointer; unknown properties are ignored, as the specification demands (config.md,
+//! "Extensibility"); known ones that are not supported are refused when they ask for anything.
+
+mod linux;
+mod mounts;
+mod path;
+mod process;
+mod reader;
+mod unsupported;
+
+use serde_json::Value;
+
+pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, namespace};
+pub use mounts::mount_options;
+pub(crate) use mounts::{Attributes, Mount, MountKind, Propagation, attr, propagation};
+pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
+pub use reader::ConfigError;
+use reader::{Node, Result};
+
+pub(crate) const NOT_YET: &str = "not supported yet by this version";
+const OTHER_PLATFORM: &str = "for another platform: this runtime makes Linux containers";
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) oci_version: String,
+    pub(crate) process: Process,
+    pub(crate) root: Root,
+    pub(crate) hostname: String,
+    pub(crate) domainname: String,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) linux: Linux,
+    annotations: Vec<(String, String)>,
+    warnings: Vec<String>,
+}
+
+/// The setting `root`.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub(crate) path: String,
+    pub(crate) readonly: bool,
+}
+
+impl Config {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    /// When it is not JSON, is not a valid configuration, or asks for what is not supported.
+    pub fn from_json(bytes: &[u8]) -> std::result::Result<Config, ConfigError> {
+        let value: Value =
+            serde_json::from_slice(bytes).map_err(|error| ConfigError::new("", format!("not JSON: {error}")))?;
+        Config::from_value(&value)
+    }
+
+    /// Reads an already parsed `config.json`.
+    ///
+    /// # Errors
+    /// As [`from_json`](Config::from_json).
+    pub fn from_value(value: &Value) -> std::result::Result<Config, ConfigError> {
+        let document = Node::document(value);
+        let mut warnings = Vec::new();
+        let oci_version = read_version(&document)?;
+        unsupported::refuse(&document, unsupported::OTHER_PLATFORMS, OTHER_PLATFORM)?;
+        let process = process::read(&document.required("process")?, &mut warnings)?;
+        let root = document.required("root")?;
+        let root =
+            Root { path: root.required_text("path")?.to_owned(), readonly: root.boolean_of("readonly")? };
+        let mounts = mounts::read(&document, &mut warnings)?;
+        unsupported::refuse(&document, unsupported::DOCUMENT, NOT_YET)?;
+        let linux = linux::read(&document)?;
+        let config = Config {
+            oci_version,
+            hostname: read_uts_name(&document, "hostname", &linux)?,
+            domainname: read_uts_name(&document, "domainname", &linux)?,
+            process,
+            root,
+            mounts,
+            linux,
+            annotations: read_annotations(&document)?,
+            warnings,
+        };
+        check_user_namespace(&config)?;
+        Ok(config)
+    }
+
+    /// Takes the specification's own types.
+    ///
+    /// # Errors
+    /// As [`from_json`](Config::from_json).
+    #[cfg(feature = "oci-spec")]
+    pub fn from_spec(spec: &oci_spec::runtime::Spec) -> std::result::Result<Config, ConfigError> {
+        let value = serde_json::to_value(spec).map_err(|error| ConfigError::new("", error.to_string()))?;
+        Config::from_value(&value)
+    }
+
+    /// The version of the specification that the configuration was written for.
+    pub fn oci_version(&self) -> &str {
+        &self.oci_version
+    }
+
+    /// `root.path` as written; a relative one counts from the bundle.
+    pub fn root_path(&self) -> &str {
+        &self.root.path
+    }
+
+    /// Whether the rootfs is to be read-only.
+    pub fn readonly_root(&self) -> bool {
+        self.root.readonly
+    }
+
+    /// The hostname to set.
+    pub fn hostname(&self) -> Option<&str> {
+        Some(self.hostname.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// Whether the process gets a terminal.
+    pub fn terminal(&self) -> bool {
+        self.process.terminal
+    }
+
+    /// The program and its arguments; at least one.
+    pub fn args(&self) -> &[String] {
+        &self.process.args
+    }
+
+    /// `linux.cgroupsPath` as written.
+    pub fn cgroups_path(&self) -> Option<&str> {
+        self.linux.cgroups_path.as_deref()
+    }
+
+    /// Whether the container gets a new namespace of the kind that a `CLONE_NEW*` flag names.
+    pub fn has_namespace(&self, clone_flag: u64) -> bool {
+        self.linux.namespaces & clone_flag != 0
+    }
+
+    /// The annotations, sorted by name.
+    pub fn annotations(&self) -> &[(String, String)] {
+        &self.annotations
+    }
+
+    /// What was passed over, as the specification asks for, each with its JSON pointer.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+fn read_version(document: &Node<'_, '_>) -> Result<String> {
+    let node = document.required("ociVersion")?;
+    let version = node.text()?;
+    let Some(major) = semver_major(version) else {
+        return Err(node.error(format!("{version:?} is not a version such as 1.3.0")));
+    };
+    if major != "1" {
+        return Err(node.error(format!("version {version:?} is not supported, only 1.x.y")));
+    }
+    Ok(version.to_owned())
+}
+
+/// The major number of a semantic version (semver.org, 2.0.0).
+fn semver_major(version: &str) -> Option<&str> {
+    let (version, build) = version.split_once('+').map_or((version, None), |(head, build)| (head, Some(build)));
+    let (core, pre) = version.split_once('-').map_or((version, None), |(head, pre)| (head, Some(pre)));
+    let identifiers = |text: &str| {
+        text.split('.').all(|part| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
+    };
+    let number = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'))
+    };
+    let mut parts = core.split('.');
+    let major = parts.next()?;
+    let valid = number(major)
+        && parts.next().is_some_and(number)
+        && parts.next().is_some_and(number)
+        && parts.next().is_none()
+        && pre.is_none_or(identifiers)
+        && build.is_none_or(identifiers);
+    valid.then_some(major)
+}
+
+/// `hostname` or `domainname`.
+fn read_uts_name(document: &Node<'_, '_>, name: &'static str, linux: &Linux) -> Result<String> {
+    /// `__NEW_UTS_LEN`
+    const LENGTH_MAX: usize = 64;
+    let Some(node) = document.member(name)? else { return Ok(String::new()) };
+    let text = node.text()?;
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    if linux.namespaces & namespace::UTS == 0 {
+        return Err(node.error("needs a new namespace of type \"uts\""));
+    }
+    if text.len() > LENGTH_MAX {
+        return Err(node.error(format!("{} bytes, but the kernel takes at most {LENGTH_MAX}", text.len())));
+    }
+    Ok(text.to_owned())
+}
+
+fn read_annotations(document: &Node<'_, '_>) -> Result<Vec<(String, String)>> {
+    let Some(node) = document.member("annotations")? else { return Ok(Vec::new()) };
+    let mut annotations = Vec::new();
+    for member in node.members()? {
+        if member.name().is_empty() {
+            return Err(member.error("an annotation needs a name"));
+        }
+        annotations.push((member.name().to_owned(), member.text()?.to_owned()));
+    }
+    Ok(annotations)
+}
+
+/// In a user namespace only ids that are mapped exist.
+fn check_user_namespace(config: &Config) -> Result<()> {
+    if config.linux.namespaces & namespace::USER == 0 {
+        return Ok(());
+    }
+    let unmapped = |pointer: String, id: u32| {
+        Err(ConfigError::new(pointer, format!("{id} is not mapped in the container's user namespace")))
+    };
+    let user = &config.process.user;
+    if !is_mapped(&config.linux.uid_mappings, user.uid) {
+        return unmapped("/process/user/uid".to_owned(), user.uid);
+    }
+    if !is_mapped(&config.linux.gid_mappings, user.gid) {
+        return unmapped("/process/user/gid".to_owned(), user.gid);
+    }
+    for (index, gid) in user.additional_gids.iter().enumerate() {
+        if !is_mapped(&config.linux.gid_mappings, *gid) {
+            return unmapped(format!("/process/user/additionalGids/{index}"), *gid);
+        }
+    }
+    for mount in &config.mounts {
+        let is_cgroup = mount.kind == MountKind::Filesystem("cgroup2".to_owned());
+        if is_cgroup && config.linux.namespaces & namespace::CGROUP == 0 {
+            return Err(ConfigError::new(
+                format_args!("/mounts/{}/type", mount.index),
+                "in a new user namespace the kernel mounts cgroup only with a new namespace of type \"cgroup\" too",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an id of the container exists on the host.
+pub(crate) fn is_mapped(mappings: &[IdMapping], id: u32) -> bool {
+    mappings.iter().any(|map| id >= map.container && id - map.container < map.size)
+}

@@ -1,0 +1,413 @@
+//! Containers: by name, in a state root.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use no_frills_cgroups::{Cgroup, Hierarchy};
+use no_frills_sys::{memfd, pidfd};
+
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::launch::{CGROUP_DEADLINE, Goal, launch};
+use crate::signal::Signal;
+use crate::start;
+use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, UnlockedJournal, remove_file};
+
+/// A state root: the directory that knows its containers.
+///
+/// Opening one does not touch the disk; the directory is made with the first container. It may be used
+/// from any thread, and by several processes at once.
+#[derive(Debug)]
+pub struct Runtime {
+    root: PathBuf,
+    /// Init in a sealed memfd, made with the first container.
+    init: OnceLock<OwnedFd>,
+}
+
+/// How a container is created.
+#[derive(Debug, Default)]
+pub struct CreateOptions {
+    /// Standard input of the container's process; `None`: the caller's. Not used with a terminal.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output.
+    pub stdout: Option<OwnedFd>,
+    /// Standard error.
+    pub stderr: Option<OwnedFd>,
+    /// A Unix socket that receives the master of the container's terminal. Without one,
+    /// [`Container::take_console`] has it.
+    pub console_socket: Option<PathBuf>,
+    /// A file that gets the process's pid.
+    pub pid_file: Option<PathBuf>,
+    /// The caller's descriptors 3 to 2 + N are passed on as they are, for a command that was started with them.
+    pub preserve_fds: u32,
+    /// Descriptors that the process gets as 3 + `preserve_fds` and following.
+    pub preserved_fds: Vec<OwnedFd>,
+    /// Enter the rootfs without pivot_root(2), for hosts whose root is the initial ramfs.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+}
+
+impl Runtime {
+    /// The state root at a path, for instance `/run/no-frills`.
+    ///
+    /// # Errors
+    /// When a relative path is given and there is no current directory.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Runtime> {
+        let root: PathBuf = root.into();
+        let absolute = std::path::absolute(&root).map_err(Error::at("finding the state root", &root))?;
+        Ok(Runtime { root: absolute, init: OnceLock::new() })
+    }
+
+    /// The state root's path.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Creates a container: everything is ready, its program waits for [`Container::start`].
+    ///
+    /// # Errors
+    /// Any; then nothing is left of it.
+    pub fn create(&self, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Container> {
+        self.launch(id, bundle, options, Goal::Created)
+    }
+
+    /// Creates a container and starts it, with one conversation with its init less than
+    /// [`create`](Runtime::create) and [`start`](Container::start).
+    ///
+    /// # Errors
+    /// Any; then nothing is left of it.
+    pub fn run(&self, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Container> {
+        self.launch(id, bundle, options, Goal::Running)
+    }
+
+    fn launch(&self, id: &str, bundle: &Bundle, options: CreateOptions, goal: Goal) -> Result<Container> {
+        let directory = Directory::new(&self.root, id)?;
+        let init = self.init()?;
+        let launched = launch(&directory, init, bundle, options, goal)?;
+        Ok(Container {
+            directory,
+            record: launched.record,
+            pidfd: Some(launched.pidfd),
+            warnings: launched.warnings,
+            console: launched.console,
+            journal: launched.journal,
+        })
+    }
+
+    fn init(&self) -> Result<BorrowedFd<'_>> {
+        if let Some(init) = self.init.get() {
+            return Ok(init.as_fd());
+        }
+        let made = memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd"))?;
+        // Another thread may have been first: its memfd is as good.
+        Ok(self.init.get_or_init(|| made).as_fd())
+    }
+
+    /// The container of a name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Incomplete`] when the command that creates it has not finished.
+    pub fn container(&self, id: &str) -> Result<Container> {
+        let directory = self.directory(id)?;
+        let Some(record) = directory.read()? else { return Err(Error::Incomplete(id.to_owned())) };
+        let pidfd = open_process(&record)?;
+        Ok(Container { directory, record, pidfd, warnings: Vec::new(), console: None, journal: None })
+    }
+
+    /// A name that cannot be one is that of no container.
+    fn directory(&self, id: &str) -> Result<Directory> {
+        Directory::new(&self.root, id)
+    }
+
+    /// The states of all containers, by name. A container that is removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// When the root, or what is recorded of a container, cannot be read.
+    pub fn list(&self) -> Result<Vec<State>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.map_err(Error::at("reading", &self.root))?,
+        };
+        let mut states = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(Error::at("reading", &self.root))?.file_name();
+            // What is not a container's name does not belong to us.
+            let Some(Ok(directory)) = name.to_str().map(|id| self.directory(id)) else { continue };
+            match directory.read() {
+                Err(Error::NotFound) | Ok(None) => {}
+                Ok(Some(record)) => states.push(state_of(&directory, &record)?),
+                Err(error) => return Err(error),
+            }
+        }
+        states.sort_by(|left, right| left.id.cmp(&right.id));
+        Ok(states)
+    }
+
+    /// Deletes a container that is stopped, or created and not started (whose init is killed); with `force`
+    /// one in any state, also one whose create was interrupted. With `force` it is no error when there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotStopped`]; when something cannot be removed: then the name is kept, and deleting can be
+    /// tried again.
+    pub fn delete(&self, id: &str, force: bool) -> Result<()> {
+        let directory = self.directory(id)?;
+        missing_is_deleted(delete(&directory, force), force)
+    }
+}
+
+fn missing_is_deleted(result: Result<()>, force: bool) -> Result<()> {
+    match result {
+        Err(Error::NotFound) if force => Ok(()),
+        result => result,
+    }
+}
+
+/// A container.
+#[derive(Debug)]
+pub struct Container {
+    directory: Directory,
+    record: Record,
+    /// `None`: its process has ended and is gone.
+    pidfd: Option<OwnedFd>,
+    warnings: Vec<String>,
+    console: Option<OwnedFd>,
+    /// Present if this process made the container.
+    journal: Option<UnlockedJournal>,
+}
+
+/// How a container's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatus(pidfd::Exit);
+
+impl ExitStatus {
+    /// The status as shells tell it: 128 + N for one that signal N ended.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self.0 {
+            pidfd::Exit::Code(code) => code,
+            pidfd::Exit::Signal(signal) => 128 + signal,
+        }
+    }
+
+    /// The signal that ended it.
+    #[must_use]
+    pub const fn signal(self) -> Option<i32> {
+        match self.0 {
+            pidfd::Exit::Code(_) => None,
+            pidfd::Exit::Signal(signal) => Some(signal),
+        }
+    }
+}
+
+impl Container {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.directory.id()
+    }
+
+    /// Its process as the host sees it; it may have ended since.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.record.process.map_or(0, |process| process.pid)
+    }
+
+    /// A descriptor for its process, to poll for its end. `None`: it has ended and is gone.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// What could not be honoured when it was created, and did not have to be.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The master of its terminal, once, if it was created with one and without a console socket.
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
+    /// Its state now.
+    ///
+    /// # Errors
+    /// When it has been deleted, or its state cannot be read.
+    pub fn state(&self) -> Result<State> {
+        match self.directory.read()? {
+            Some(record) => state_of(&self.directory, &record),
+            None => Err(Error::Incomplete(self.id().to_owned())),
+        }
+    }
+
+    /// Starts a created container, and returns when its program runs.
+    ///
+    /// # Errors
+    /// [`Error::NotCreated`] in any other state; [`Error::Program`] when the program cannot be executed.
+    pub fn start(&self) -> Result<()> {
+        let (_journal, record) = lock(&self.directory)?;
+        let status = status_of(&self.directory, &record)?;
+        if status != Status::Created || !start::start(&self.directory, &record)? {
+            return Err(Error::NotCreated(status_of(&self.directory, &record)?));
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to its process.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] when it has ended.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
+        // A zombie takes signals, but nothing comes of them.
+        if pidfd::has_ended(pidfd).map_err(Error::system("looking at the container's process"))? {
+            return Err(Error::NotRunning);
+        }
+        match pidfd::send_signal(pidfd, signal.number()) {
+            Err(Errno::ESRCH) => Err(Error::NotRunning),
+            result => result.map_err(Error::system(format!("sending {signal} to process {}", self.pid()))),
+        }
+    }
+
+    /// Waits until its process has ended. If it is a child of this process it is reaped.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`]: it ended earlier, and how cannot be told any more.
+    pub fn wait(&self) -> Result<ExitStatus> {
+        let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
+        match pidfd::wait(pidfd, self.pid()) {
+            Err(Errno::ECHILD) => Err(Error::NotRunning),
+            result => result.map(ExitStatus).map_err(Error::system("waiting for the container's process")),
+        }
+    }
+
+    /// The pids of all its processes as the host sees them; none when it has stopped.
+    ///
+    /// # Errors
+    /// When its cgroup cannot be read.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        cgroup_of(&self.record)?.processes().map_err(Error::cgroup)
+    }
+
+    /// Deletes it; see [`Runtime::delete`].
+    ///
+    /// # Errors
+    /// As [`Runtime::delete`].
+    pub fn delete(self, force: bool) -> Result<()> {
+        let Container { directory, record, pidfd, journal, .. } = self;
+        let deleted = match journal {
+            Some(journal) => journal.lock().and_then(|_lock| delete_locked(&directory, &record, pidfd.as_ref(), force)),
+            None => delete(&directory, force),
+        };
+        missing_is_deleted(deleted, force)
+    }
+}
+
+/// A descriptor for a recorded process, if it is still the one that was recorded.
+fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
+    let Some(process) = record.process else { return Ok(None) };
+    let pidfd = match pidfd::open(process.pid) {
+        Err(Errno::ESRCH) => return Ok(None),
+        result => result.map_err(Error::system(format!("opening process {}", process.pid)))?,
+    };
+    // The check after the open: now the pid cannot go to another process unnoticed. A zombie may still
+    // tell how it ended.
+    let stat = ProcessStat::read(process.pid)?;
+    Ok(stat.is_some_and(|stat| stat.start_time == process.start_time).then_some(pidfd))
+}
+
+fn cgroup_of(record: &Record) -> Result<Cgroup> {
+    let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
+    Cgroup::recorded(&hierarchy, &record.cgroup, record.cgroup_parents).map_err(Error::cgroup)
+}
+
+fn status_of(directory: &Directory, record: &Record) -> Result<Status> {
+    match record.process {
+        None => Ok(Status::Creating),
+        Some(process) if !process.is_alive()? => Ok(Status::Stopped),
+        Some(_) if start::is_waiting(directory)? => Ok(Status::Created),
+        Some(_) => Ok(Status::Running),
+    }
+}
+
+fn state_of(directory: &Directory, record: &Record) -> Result<State> {
+    let status = status_of(directory, record)?;
+    let alive = |process: Process| if status == Status::Stopped { 0 } else { process.pid };
+    Ok(State {
+        oci_version: record.oci_version.clone(),
+        id: directory.id().to_owned(),
+        pid: record.process.map_or(0, alive),
+        status,
+        bundle: record.bundle.clone(),
+        rootfs: record.rootfs.clone(),
+        created: record.created.clone(),
+        annotations: record.annotations.clone(),
+        owner: String::new(),
+        owner_uid: record.owner_uid,
+    })
+}
+
+/// Locks a container that is whole.
+fn lock(directory: &Directory) -> Result<(Journal, Record)> {
+    let incomplete = || Error::Incomplete(directory.id().to_owned());
+    let journal = directory.lock()?.ok_or_else(incomplete)?;
+    let record = journal.read()?.ok_or_else(incomplete)?;
+    Ok((journal, record))
+}
+
+/// Deletes the container of a directory.
+fn delete(directory: &Directory, force: bool) -> Result<()> {
+    let journal = directory.lock()?;
+    let record = journal.as_ref().map(Journal::read).transpose()?.flatten();
+    match record {
+        Some(record) => delete_locked(directory, &record, open_process(&record)?.as_ref(), force),
+        // Nothing but the directory and the journal was made; or the maker is about to find them gone.
+        None if force => directory.remove(),
+        None => Err(Error::Incomplete(directory.id().to_owned())),
+    }
+}
+
+/// Takes everything away that the journal names: processes, cgroup, pid file, directory. Each step can be repeated.
+fn delete_locked(directory: &Directory, record: &Record, pidfd: Option<&OwnedFd>, force: bool) -> Result<()> {
+    let ended = pidfd.map(pidfd::has_ended).transpose();
+    let alive = ended.map_err(Error::system("looking at the container's process"))? == Some(false);
+    let half_made = record.process.is_none();
+    if half_made && !force {
+        return Err(Error::Incomplete(directory.id().to_owned()));
+    }
+    if alive && !force && !start::is_waiting(directory)? {
+        return Err(Error::NotStopped { id: directory.id().to_owned(), status: Status::Running });
+    }
+    let cgroup = cgroup_of(record)?;
+    if alive || half_made {
+        cgroup.kill().map_err(Error::cgroup)?;
+    }
+    if let (true, Some(pidfd)) = (alive, pidfd) {
+        end_process(pidfd)?;
+    }
+    // Without a pid namespace of its own, other processes may have outlived the first.
+    match cgroup.remove(Some(if alive || half_made { CGROUP_DEADLINE } else { Duration::ZERO })) {
+        Err(no_frills_cgroups::Error::Timeout { .. }) if !alive => {
+            cgroup.kill().map_err(Error::cgroup)?;
+            cgroup.remove(Some(CGROUP_DEADLINE)).map_err(Error::cgroup)?;
+        }
+        result => result.map_err(Error::cgroup)?,
+    }
+    if let (true, Some(path)) = (half_made, &record.pid_file) {
+        remove_file(path)?;
+    }
+    directory.remove()
+}
+
+fn end_process(pidfd: &OwnedFd) -> Result<()> {
+    match pidfd::send_signal(pidfd, Signal::KILL.number()) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(Error::system("killing the container's process")(errno)),
+    }
+    pidfd::wait_ended(pidfd).map_err(Error::system("waiting for the container's process"))
+}

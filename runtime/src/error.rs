@@ -1,0 +1,186 @@
+//! What can go wrong, said once: the setting (a JSON pointer), the action and the cause.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::config::ConfigError;
+use crate::state::Status;
+
+/// A result of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something could not be done.
+///
+/// `Display` prints the whole reason on one line, with the system call and the errno where there is one. Some
+/// texts are those that container engines look for in a runtime's output; they say so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration asks for what cannot be.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// There is no container of this name. (Engines look for the text.)
+    #[error("container does not exist")]
+    NotFound,
+    /// The name is taken.
+    #[error("container with given ID already exists: {0}")]
+    Exists(String),
+    /// The name is not one.
+    #[error("invalid container ID format: {id:?}: {reason}")]
+    InvalidId {
+        /// The name.
+        id: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The container's process has ended. (Engines look for the text.)
+    #[error("container not running")]
+    NotRunning,
+    /// Only a created container can be started.
+    #[error("cannot start a container that is {0}")]
+    NotCreated(Status),
+    /// Only a stopped container can be deleted. (Engines look for the text.)
+    #[error("cannot delete container {id} that is not stopped: {status}")]
+    NotStopped {
+        /// The container.
+        id: String,
+        /// What it is instead.
+        status: Status,
+    },
+    /// The command that made the container did not finish.
+    #[error("container {0} is half-made: the command that created it was interrupted; delete it with --force")]
+    Incomplete(String),
+    /// Another command works on the container, or has just deleted it.
+    #[error("container {0} was deleted while it was being created")]
+    Deleted(String),
+    /// The program of the container cannot be executed. (Engines look for the text.)
+    #[error("exec: {program:?}: {reason}")]
+    Program {
+        /// `args[0]`.
+        program: String,
+        /// The reason, in Go's words.
+        reason: String,
+    },
+    /// A step of the plan failed in the container's first process.
+    #[error("{}{action}: {call}: {}{}", Pointed(pointer), Explained(*errno), Said(said))]
+    Step {
+        /// The setting that the step comes from, a JSON pointer; empty when it comes from none.
+        pointer: String,
+        /// What was being done.
+        action: String,
+        /// The system call.
+        call: &'static str,
+        /// Its answer.
+        errno: Errno,
+        /// What the kernel's file system said about it.
+        said: String,
+    },
+    /// The container's first process ended before it was ready.
+    #[error("the container's first process ended before it was ready: {0}")]
+    InitEnded(String),
+    /// A system call failed.
+    #[error("{}{action}: {}", Pointed(pointer), Explained(*errno))]
+    System {
+        /// The setting it was made for, a JSON pointer; empty when for none.
+        pointer: String,
+        /// What was being done, with what it was done to.
+        action: String,
+        /// The cause.
+        errno: Errno,
+    },
+    /// The cgroup could not be made, changed or removed.
+    #[error("{}{source}", Pointed(pointer))]
+    Cgroup {
+        /// The setting, a JSON pointer.
+        pointer: &'static str,
+        /// The cause.
+        source: no_frills_cgroups::Error,
+    },
+    /// What is recorded of the container cannot be read.
+    #[error("reading the state of the container in {}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+    /// An option cannot be honoured.
+    #[error("{0}")]
+    Option(String),
+    /// Something failed, and so did the cleaning up after it.
+    #[error("{error}; and cleaning up failed: {cleanup}")]
+    Cleanup {
+        /// What failed first.
+        error: Box<Error>,
+        /// What failed then.
+        cleanup: Box<Error>,
+    },
+}
+
+impl Error {
+    /// For `map_err`: a system call that failed while doing this to that path.
+    pub(crate) fn at<E: Into<Cause>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Error {
+        move |cause| Error::system(format!("{action} {}", path.display()))(cause)
+    }
+
+    /// For `map_err`: a system call that failed while doing this.
+    pub(crate) fn system<E: Into<Cause>>(action: impl Into<String>) -> impl FnOnce(E) -> Error {
+        move |cause| Error::System { pointer: String::new(), action: action.into(), errno: cause.into().0 }
+    }
+
+    /// For `map_err`: the cgroup.
+    pub(crate) fn cgroup(source: no_frills_cgroups::Error) -> Error {
+        Error::Cgroup { pointer: "/linux/cgroupsPath", source }
+    }
+}
+
+impl From<no_frills_cgroups::Error> for Error {
+    fn from(source: no_frills_cgroups::Error) -> Error {
+        Error::cgroup(source)
+    }
+}
+
+/// An errno, out of whatever carries one.
+pub(crate) struct Cause(Errno);
+
+impl From<Errno> for Cause {
+    fn from(errno: Errno) -> Cause {
+        Cause(errno)
+    }
+}
+
+impl From<std::io::Error> for Cause {
+    fn from(error: std::io::Error) -> Cause {
+        // Errors that std makes up itself (a NUL in a path, an end of file) have no number.
+        Cause(error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))
+    }
+}
+
+/// `POINTER: `, or nothing.
+struct Pointed<'a>(&'a str);
+
+impl fmt::Display for Pointed<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(out, "{}: ", self.0) }
+    }
+}
+
+/// `ENOENT (no such file or directory)`: engines look for the words in lower case.
+pub(crate) struct Explained(pub(crate) Errno);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?} ({})", self.0, self.0.desc().to_lowercase())
+    }
+}
+
+/// `: TEXT`, or nothing.
+struct Said<'a>(&'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(out, ": {}", self.0) }
+    }
+}

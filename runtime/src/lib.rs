@@ -1,0 +1,55 @@
+//! no-frills: an OCI container runtime for Linux, as a library.
+//!
+//! Containers are made from [`Bundle`]s in a state root, the [`Runtime`], and live independently of the
+//! process that made them:
+//!
+//! ```no_run
+//! use no_frills::{Bundle, CreateOptions, Runtime};
+//!
+//! # fn main() -> Result<(), no_frills::Error> {
+//! let runtime = Runtime::open("/run/no-frills")?;
+//! let bundle = Bundle::load("/var/lib/bundles/web")?;
+//! let container = runtime.create("web", &bundle, CreateOptions::default())?;
+//! container.start()?;
+//! let status = container.wait()?;
+//! container.delete(false)?;
+//! println!("it exited with {}", status.code());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # For embedding
+//! All handles are `Send + Sync` and every function may be called from any thread of a process of any size: no global state
+//! is read or changed (current directory, umask, environment, signal handlers), nothing panics, and the
+//! time to create a container does not depend on the caller's memory. The container's process runs a program of its own,
+//! never the caller's binary. Its standard streams are the caller's unless [`CreateOptions`] says otherwise.
+//! A caller that waits for all its children (`waitpid(-1)`) may reap a container's process;
+//! [`Container::wait`] then still tells its status on Linux 6.15 and later.
+//!
+//! # How it is built
+//! ```text
+//! config.json --config--> Config --compile--> Program --launch--> init executes the plan
+//! ```
+//! See docs/architecture.md in the repository.
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod compile;
+mod config;
+mod console;
+mod container;
+mod error;
+mod launch;
+mod print;
+mod signal;
+mod start;
+mod state;
+pub mod time;
+
+pub use bundle::Bundle;
+pub use compile::{CompileOptions, IdMaps, Pointer, Program, SOURCE_BATCH, Source, compile};
+pub use config::{Config, ConfigError, mount_options};
+pub use container::{Container, CreateOptions, ExitStatus, Runtime};
+pub use error::{Error, Result};
+pub use signal::{Signal, UnknownSignal};
+pub use state::{State, Status};

@@ -1,0 +1,484 @@
+//! What a [`Program`] would do, as text and as JSON: for `no-frills plan`, golden files and errors.
+
+use std::path::Path;
+
+use no_frills_cgroups::{CgroupsPath, devices};
+use no_frills_plan::{Plan, Step, Text, Texts, attach, call};
+use serde_json::{Map, Value, json};
+
+use crate::compile::{Pointer, Program, SOURCE_BATCH};
+use crate::config::{CAPABILITIES, RLIMITS, attr, namespace, propagation};
+
+/// Names of bits, for [`flags`].
+type Names = &'static [(u64, &'static str)];
+
+const CLONE: Names = &[
+    (namespace::USER, "CLONE_NEWUSER"),
+    (namespace::MOUNT, "CLONE_NEWNS"),
+    (namespace::PID, "CLONE_NEWPID"),
+    (namespace::NETWORK, "CLONE_NEWNET"),
+    (namespace::IPC, "CLONE_NEWIPC"),
+    (namespace::UTS, "CLONE_NEWUTS"),
+    (namespace::CGROUP, "CLONE_NEWCGROUP"),
+];
+const PROPAGATION: Names = &[
+    (propagation::PRIVATE, "MS_PRIVATE"),
+    (propagation::SHARED, "MS_SHARED"),
+    (propagation::SLAVE, "MS_SLAVE"),
+    (propagation::UNBINDABLE, "MS_UNBINDABLE"),
+];
+const ATTRIBUTES: Names = &[
+    (attr::RDONLY as u64, "MOUNT_ATTR_RDONLY"),
+    (attr::NOSUID as u64, "MOUNT_ATTR_NOSUID"),
+    (attr::NODEV as u64, "MOUNT_ATTR_NODEV"),
+    (attr::NOEXEC as u64, "MOUNT_ATTR_NOEXEC"),
+    (attr::ATIME as u64, "MOUNT_ATTR__ATIME"),
+    (attr::NOATIME as u64, "MOUNT_ATTR_NOATIME"),
+    (attr::STRICTATIME as u64, "MOUNT_ATTR_STRICTATIME"),
+    (attr::NODIRATIME as u64, "MOUNT_ATTR_NODIRATIME"),
+    (attr::NOSYMFOLLOW as u64, "MOUNT_ATTR_NOSYMFOLLOW"),
+];
+const ATTACH: Names = &[
+    (attach::NO_SYMLINKS as u64, "NO_SYMLINKS"),
+    (attach::KEEP_MODE as u64, "KEEP_MODE"),
+    (attach::NOT_IN_PROC as u64, "NOT_IN_PROC"),
+];
+
+/// The names of the bits of `value` that have one; what is left, in hexadecimal.
+fn flags(value: u64, names: Names) -> Vec<String> {
+    let mut left = value;
+    let mut found = Vec::new();
+    for (bits, name) in names {
+        if left & bits == *bits {
+            found.push((*name).to_owned());
+            left &= !bits;
+        }
+    }
+    if left != 0 {
+        found.push(format!("{left:#x}"));
+    }
+    found
+}
+
+/// Bit N stands for capability N.
+fn capabilities(set: u64) -> Vec<String> {
+    (0..64).filter(|number| set & 1 << number != 0).map(capability).collect()
+}
+
+fn capability(number: usize) -> String {
+    CAPABILITIES.get(number).map_or_else(|| number.to_string(), |name| format!("CAP_{name}"))
+}
+
+fn rlimit(resource: u32) -> String {
+    RLIMITS.get(resource as usize).map_or_else(|| resource.to_string(), |name| format!("RLIMIT_{name}"))
+}
+
+fn limit(value: u64) -> String {
+    if value == u64::MAX { "RLIM_INFINITY".to_owned() } else { value.to_string() }
+}
+
+/// A field of a step: its name, as text, and as JSON.
+struct Shown {
+    name: &'static str,
+    text: String,
+    value: Value,
+}
+
+impl Shown {
+    fn text(name: &'static str, text: Text<'_>) -> Shown {
+        let text = String::from_utf8_lossy(text.bytes());
+        Shown { name, text: format!("{text:?}"), value: text.into() }
+    }
+
+    fn texts(name: &'static str, texts: Texts<'_>) -> Shown {
+        let texts: Vec<String> = texts.iter().map(|text| String::from_utf8_lossy(text.bytes()).into()).collect();
+        Shown { name, text: format!("{texts:?}"), value: texts.into() }
+    }
+
+    fn names(name: &'static str, names: Vec<String>) -> Shown {
+        let text = if names.is_empty() { "0".to_owned() } else { names.join("|") };
+        Shown { name, text: format!("{name}={text}"), value: names.into() }
+    }
+
+    /// Bits; left out of the text when there are none.
+    fn flags(name: &'static str, value: u64, names: Names) -> Shown {
+        let mut shown = Shown::names(name, flags(value, names));
+        if value == 0 {
+            shown.text.clear();
+        }
+        shown
+    }
+
+    fn number(name: &'static str, number: impl Into<u64>) -> Shown {
+        let number = number.into();
+        Shown { name, text: format!("{name}={number}"), value: number.into() }
+    }
+
+    fn octal(name: &'static str, number: u32) -> Shown {
+        Shown { name, text: format!("{name}={number:#o}"), value: number.into() }
+    }
+
+    fn yes(name: &'static str, value: u8) -> Shown {
+        let text = if value == 0 { String::new() } else { name.to_owned() };
+        Shown { name, text, value: (value != 0).into() }
+    }
+
+    fn word(name: &'static str, word: String) -> Shown {
+        Shown { name, text: word.clone(), value: word.into() }
+    }
+
+    fn limit(name: &'static str, value: u64) -> Shown {
+        Shown { name, text: format!("{name}={}", limit(value)), value: value.into() }
+    }
+}
+
+/// The fields of a step in order.
+fn fields(step: &Step<'_>) -> Vec<Shown> {
+    match *step {
+        Step::BecomeRoot {}
+        | Step::LoopbackUp {}
+        | Step::MakeRootReadonly {}
+        | Step::PivotRoot {}
+        | Step::EnterRoot {}
+        | Step::SetNoNewPrivileges {}
+        | Step::SetUndumpable {}
+        | Step::Ready {} => Vec::new(),
+        Step::Unshare { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
+        Step::SetHostname { name } | Step::SetDomainname { name } | Step::JoinSessionKeyring { name } => {
+            vec![Shown::text("name", name)]
+        }
+        Step::SetPropagation { propagation } => vec![Shown::flags("propagation", propagation, PROPAGATION)],
+        Step::ReceiveSources { count } => vec![Shown::number("count", count)],
+        Step::AttachRoot { source } | Step::UseSource { source } => vec![Shown::number("source", source)],
+        Step::FsOpen { fstype } => vec![Shown::text("fstype", fstype)],
+        Step::FsString { key, value } => vec![Shown::text("key", key), Shown::text("value", value)],
+        Step::FsFlag { key } => vec![Shown::text("key", key)],
+        Step::FsMount { attributes } => vec![Shown::flags("attributes", attributes.into(), ATTRIBUTES)],
+        Step::SetMountAttributes { set, clear, propagation, recursive } => {
+            mount_attributes(set, clear, propagation, recursive)
+        }
+        Step::ChangeMount { path, set, clear, propagation, recursive } => {
+            let mut fields = vec![Shown::text("path", path)];
+            fields.append(&mut mount_attributes(set, clear, propagation, recursive));
+            fields
+        }
+        Step::Attach { path, flags } => {
+            vec![Shown::text("path", path), Shown::flags("flags", flags.into(), ATTACH)]
+        }
+        Step::OpenDirectory { path }
+        | Step::MakeReadonly { path }
+        | Step::MakeDirectory { path }
+        | Step::ChangeDirectory { path } => vec![Shown::text("path", path)],
+        Step::MakeNode { name, mode, device, uid, gid } => make_node(name, mode, device, uid, gid),
+        Step::MakeSymlink { name, target, replace } => {
+            vec![Shown::text("name", name), Shown::text("target", target), Shown::yes("replace", replace)]
+        }
+        Step::Mask { path, null } => vec![Shown::text("path", path), Shown::number("null", null)],
+        Step::OpenTerminal { rows, columns, uid, console } => vec![
+            Shown::number("rows", rows),
+            Shown::number("columns", columns),
+            Shown::number("uid", uid),
+            Shown::yes("console", console),
+        ],
+        Step::StartSession { terminal } => vec![Shown::yes("terminal", terminal)],
+        Step::OwnStdio { uid } => vec![Shown::number("uid", uid)],
+        Step::SetUmask { mask } => vec![Shown::octal("mask", mask)],
+        Step::DropBounding { capability: number } => vec![Shown::word("capability", capability(number.into()))],
+        Step::SetUser { uid, gid, groups } => {
+            let groups: Vec<u32> = groups.iter().collect();
+            let shown = Shown { name: "groups", text: format!("groups={groups:?}"), value: groups.into() };
+            vec![Shown::number("uid", uid), Shown::number("gid", gid), shown]
+        }
+        Step::SetCapabilities { effective, permitted, inheritable } => vec![
+            Shown::names("effective", capabilities(effective)),
+            Shown::names("permitted", capabilities(permitted)),
+            Shown::names("inheritable", capabilities(inheritable)),
+        ],
+        Step::SetAmbient { ambient } => vec![Shown::names("ambient", capabilities(ambient))],
+        Step::FindProgram { candidates } => vec![Shown::texts("candidates", candidates)],
+        Step::SetRlimit { resource, soft, hard } => vec![
+            Shown::word("resource", rlimit(resource)),
+            Shown::limit("soft", soft),
+            Shown::limit("hard", hard),
+        ],
+        Step::Execute { arguments, environment } => {
+            vec![Shown::texts("arguments", arguments), Shown::texts("environment", environment)]
+        }
+    }
+}
+
+fn mount_attributes(set: u64, clear: u64, propagation: u64, recursive: u8) -> Vec<Shown> {
+    vec![
+        Shown::flags("set", set, ATTRIBUTES),
+        Shown::flags("clear", clear, ATTRIBUTES),
+        Shown::flags("propagation", propagation, PROPAGATION),
+        Shown::yes("recursive", recursive),
+    ]
+}
+
+fn make_node(name: Text<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> Vec<Shown> {
+    let kind = match mode >> 12 {
+        0o01 => "S_IFIFO",
+        0o02 => "S_IFCHR",
+        0o06 => "S_IFBLK",
+        _ => "0",
+    };
+    let mode = Shown { name: "mode", text: format!("mode={kind}|{:#o}", mode & 0o7777), value: mode.into() };
+    // As makedev(3) put them together.
+    let major = device >> 8 & 0xfff | device >> 32 & !0xfff;
+    let minor = device & 0xff | device >> 12 & !0xff;
+    let text = format!("device={major}:{minor}");
+    let device = Shown { name: "device", text, value: json!([major, minor]) };
+    vec![Shown::text("name", name), mode, device, Shown::number("uid", uid), Shown::number("gid", gid)]
+}
+
+/// A step as one line: its name and its fields.
+fn line(step: &Step<'_>) -> String {
+    let fields: Vec<String> = fields(step).into_iter().map(|field| field.text).filter(|text| !text.is_empty()).collect();
+    format!("{}({})", step.name(), fields.join(", "))
+}
+
+/// What the parent does, in order: the setting, the call, and the call's arguments.
+struct Deed {
+    pointer: Pointer,
+    name: &'static str,
+    fields: Vec<Shown>,
+}
+
+impl Program {
+    /// All that would be done, a line for each deed, with the setting that it comes from.
+    pub fn describe(&self) -> String {
+        let mut text = String::from("parent\n");
+        for Deed { pointer, name, fields } in self.parent() {
+            let fields: Vec<String> = fields.into_iter().map(|field| field.text).collect();
+            append(&mut text, &format!("{name}({})", fields.join(", ")), pointer);
+        }
+        text.push_str("init\n");
+        for (index, step) in self.all_steps().iter().enumerate() {
+            append(&mut text, &format!("{index:3} {}", line(step)), self.pointer(index as u32));
+        }
+        text
+    }
+
+    /// All that would be done, as JSON.
+    pub fn to_json(&self) -> Value {
+        let parent = self.parent().into_iter().map(|Deed { pointer, name, fields }| {
+            let mut object = Map::new();
+            object.insert("name".to_owned(), name.into());
+            object.insert("pointer".to_owned(), pointer.to_string().into());
+            insert(&mut object, fields);
+            Value::Object(object)
+        });
+        let init = self.all_steps().into_iter().enumerate().map(|(index, step)| {
+            let calls: Vec<&str> = step.calls().iter().map(|code| call::name(*code)).collect();
+            let mut object = Map::new();
+            object.insert("step".to_owned(), index.into());
+            object.insert("name".to_owned(), step.name().into());
+            object.insert("pointer".to_owned(), self.pointer(index as u32).to_string().into());
+            object.insert("bestEffort".to_owned(), step.best_effort().into());
+            object.insert("calls".to_owned(), calls.into());
+            insert(&mut object, fields(&step));
+            Value::Object(object)
+        });
+        json!({ "parent": parent.collect::<Vec<_>>(), "init": init.collect::<Vec<_>>() })
+    }
+
+    fn all_steps(&self) -> Vec<Step<'_>> {
+        // The plan was written by this very process, so every step of it can be read.
+        Plan::decode(self.steps.bytes()).map_or_else(|_| Vec::new(), |plan| plan.steps().flatten().collect())
+    }
+
+    fn parent(&self) -> Vec<Deed> {
+        let mut deeds = vec![self.make_cgroup()];
+        deeds.extend(self.device_deeds());
+        deeds.extend(self.sources.iter().enumerate().map(|(number, source)| {
+            let path = path_text(&source.path);
+            let fields = vec![
+                Shown { name: "source", text: format!("source={}", number % SOURCE_BATCH), value: number.into() },
+                Shown { name: "path", text: format!("{path:?}"), value: path.into() },
+                Shown::names("flags", tree_flags(source.recursive)),
+            ];
+            Deed { pointer: source.pointer, name: "open_tree", fields }
+        }));
+        let mut clone = flags(self.clone_flags, CLONE);
+        clone.extend(["CLONE_INTO_CGROUP", "CLONE_PIDFD"].map(str::to_owned));
+        deeds.push(Deed { pointer: Pointer::NAMESPACES, name: "clone3", fields: vec![Shown::names("flags", clone)] });
+        if let Some(maps) = &self.id_maps {
+            deeds.push(write(Pointer::UID_MAPPINGS, "uid_map", maps.uid.clone()));
+            deeds.push(write(Pointer::GID_MAPPINGS, "gid_map", maps.gid.clone()));
+        }
+        if let Some(score) = self.oom_score_adj {
+            deeds.push(write(Pointer::OOM_SCORE_ADJ, "oom_score_adj", score.to_string()));
+        }
+        deeds.extend((0..).zip(&self.rlimits).map(|(index, (resource, _, hard))| Deed {
+            pointer: Pointer::item("/process/rlimits", index),
+            name: "raise_rlimit",
+            fields: vec![Shown::word("resource", rlimit(*resource)), Shown::limit("hard", *hard)],
+        }));
+        deeds
+    }
+
+    fn make_cgroup(&self) -> Deed {
+        let path = match &self.cgroup {
+            CgroupsPath::Fs(path) => path_text(path),
+            CgroupsPath::Systemd { slice, prefix, name } => format!("{slice}:{prefix}:{name}"),
+        };
+        let path = Shown { name: "path", text: format!("{path:?}"), value: path.into() };
+        Deed { pointer: Pointer::CGROUPS_PATH, name: "mkdir_cgroup", fields: vec![path] }
+    }
+
+    fn device_deeds(&self) -> impl Iterator<Item = Deed> {
+        let deed = |pointer, rule: &devices::Rule| Deed {
+            pointer,
+            name: "device_rule",
+            fields: vec![Shown::word("rule", rule.to_string())],
+        };
+        let own = (0..).zip(&self.device_rules).map(move |(index, rule)| {
+            deed(Pointer::item("/linux/resources/devices", index), rule)
+        });
+        // The configuration's rules may be such that nothing is denied: then there is no program.
+        let count = self.device_program.insns().len() as u64;
+        let load = (!self.device_program.allows_all()).then(|| Deed {
+            pointer: Pointer::DEVICE_RULES,
+            name: "bpf_device_program",
+            fields: vec![Shown::number("instructions", count)],
+        });
+        own.chain(devices::DEFAULTS.iter().map(move |rule| deed(Pointer::NO_SETTING, rule))).chain(load)
+    }
+
+    /// What a step does, for the text of an error: `mounting "sysfs" on "/sys"`.
+    pub fn action(&self, step: u32) -> String {
+        let steps = self.all_steps();
+        let Some(this) = steps.get(step as usize) else { return format!("step {step}") };
+        match self.mount_around(&steps, step as usize) {
+            Some(mount) => match this {
+                Step::FsString { key, value } => format!("{mount}: option {}", option(*key, Some(*value))),
+                Step::FsFlag { key } => format!("{mount}: option {}", option(*key, None)),
+                _ => mount,
+            },
+            None => action(this),
+        }
+    }
+
+    /// The whole mount that a step is a part of.
+    fn mount_around(&self, steps: &[Step<'_>], at: usize) -> Option<String> {
+        let is_part = |step: &Step<'_>| {
+            matches!(
+                step,
+                Step::FsString { .. } | Step::FsFlag { .. } | Step::FsMount { .. } | Step::SetMountAttributes { .. }
+            )
+        };
+        let is_begin = |step: &Step<'_>| matches!(step, Step::FsOpen { .. } | Step::UseSource { .. });
+        let is_end = |step: &Step<'_>| matches!(step, Step::Attach { .. } | Step::AttachRoot { .. });
+        let this = steps.get(at)?;
+        if !is_part(this) && !is_begin(this) && !is_end(this) {
+            return None;
+        }
+        let begin = (0..=at).rev().find(|index| steps.get(*index).is_some_and(is_begin))?;
+        let end = (at..steps.len()).find(|index| steps.get(*index).is_none_or(|step| !is_part(step) && !is_begin(step)))?;
+        let what = match steps.get(begin)? {
+            Step::FsOpen { fstype } => format!("mounting {fstype:?}"),
+            Step::UseSource { source } => {
+                let batches = steps.get(..begin)?.iter().filter(|step| matches!(step, Step::ReceiveSources { .. }));
+                let source = self.sources.get(batches.count() * SOURCE_BATCH + *source as usize)?;
+                format!("mounting {:?}", path_text(&source.path))
+            }
+            _ => return None,
+        };
+        match steps.get(end)? {
+            Step::Attach { path, .. } => Some(format!("{what} on {path:?}")),
+            Step::AttachRoot { .. } => Some(format!("{what} as the root")),
+            // The one that masks are made of.
+            _ => Some(what.replacen("mounting", "preparing", 1)),
+        }
+    }
+}
+
+fn append(text: &mut String, deed: &str, pointer: Pointer) {
+    let line = format!("  {deed:<78} {pointer}");
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+fn insert(object: &mut Map<String, Value>, fields: Vec<Shown>) {
+    for field in fields {
+        object.insert(field.name.to_owned(), field.value);
+    }
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn tree_flags(recursive: bool) -> Vec<String> {
+    let names: &[&str] = if recursive { &["OPEN_TREE_CLONE", "AT_RECURSIVE"] } else { &["OPEN_TREE_CLONE"] };
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn write(pointer: Pointer, file: &'static str, content: String) -> Deed {
+    let file = Shown { name: "file", text: format!("\"/proc/PID/{file}\""), value: file.into() };
+    let content = Shown { name: "content", text: format!("{content:?}"), value: content.into() };
+    Deed { pointer, name: "write", fields: vec![file, content] }
+}
+
+/// As it is written in the configuration.
+fn option(key: Text<'_>, value: Option<Text<'_>>) -> String {
+    let mut option = key.bytes().to_vec();
+    if let Some(value) = value {
+        option.push(b'=');
+        option.extend_from_slice(value.bytes());
+    }
+    format!("{:?}", String::from_utf8_lossy(&option))
+}
+
+/// What a step does, without what its neighbours say about it.
+pub fn action(step: &Step<'_>) -> String {
+    match step {
+        Step::Unshare { flags: bits } => {
+            format!("making namespaces {}", flags(u64::from(*bits), CLONE).join("|"))
+        }
+        Step::BecomeRoot {} => "becoming root of the user namespace".to_owned(),
+        Step::SetHostname { name } => format!("setting the hostname {name:?}"),
+        Step::SetDomainname { name } => format!("setting the domain name {name:?}"),
+        Step::LoopbackUp {} => "bringing the loopback interface up".to_owned(),
+        Step::SetPropagation { .. } => "detaching the propagation of mounts from the host's".to_owned(),
+        Step::ReceiveSources { count } => format!("receiving {count} mounts"),
+        Step::AttachRoot { .. } => "mounting the root".to_owned(),
+        Step::FsOpen { fstype } => format!("opening the file system {fstype:?}"),
+        Step::FsString { key, value } => format!("setting the option {}", option(*key, Some(*value))),
+        Step::FsFlag { key } => format!("setting the option {}", option(*key, None)),
+        Step::FsMount { .. } => "creating a mount".to_owned(),
+        Step::UseSource { .. } => "taking a mount".to_owned(),
+        Step::SetMountAttributes { .. } => "changing a mount".to_owned(),
+        Step::Attach { path, .. } => format!("attaching the mount at {path:?}"),
+        Step::ChangeMount { path, .. } => format!("changing the mount at {path:?}"),
+        Step::OpenDirectory { path } => format!("opening the directory {path:?}"),
+        Step::MakeNode { name, .. } => format!("making the device {name:?}"),
+        Step::MakeSymlink { name, target, .. } => format!("making the link {name:?} to {target:?}"),
+        Step::Mask { path, .. } => format!("masking {path:?}"),
+        Step::MakeReadonly { path } => format!("making {path:?} read-only"),
+        Step::MakeRootReadonly {} => "making the root read-only".to_owned(),
+        Step::PivotRoot {} | Step::EnterRoot {} => "entering the root".to_owned(),
+        Step::MakeDirectory { path } => format!("making the directory {path:?}"),
+        Step::OpenTerminal { .. } => "opening a terminal".to_owned(),
+        Step::StartSession { .. } => "starting a session".to_owned(),
+        Step::JoinSessionKeyring { name } => format!("joining the session keyring {name:?}"),
+        Step::OwnStdio { uid } => format!("giving standard input, output and error to user {uid}"),
+        Step::SetUmask { mask } => format!("setting the umask {mask:#o}"),
+        Step::DropBounding { capability: number } => {
+            format!("dropping {} from the bounding set", capability(usize::from(*number)))
+        }
+        Step::SetUser { uid, gid, .. } => format!("becoming user {uid} and group {gid}"),
+        Step::SetCapabilities { .. } => "setting the capabilities".to_owned(),
+        Step::SetAmbient { .. } => "setting the ambient capabilities".to_owned(),
+        Step::SetNoNewPrivileges {} => "forbidding new privileges".to_owned(),
+        Step::SetUndumpable {} => "closing the process to others".to_owned(),
+        Step::ChangeDirectory { path } => format!("changing to the directory {path:?}"),
+        Step::FindProgram { .. } => "looking for the program".to_owned(),
+        Step::Ready {} => "waiting to be started".to_owned(),
+        Step::SetRlimit { resource, soft, hard } => {
+            format!("setting {} to {}, {}", rlimit(*resource), limit(*soft), limit(*hard))
+        }
+        Step::Execute { .. } => "executing the program".to_owned(),
+    }
+}

@@ -1,0 +1,514 @@
+//! What is kept of a container on disk, and what is told of it.
+//!
+//! ```text
+//! ROOT/ID/             the directory is the claim of the name: mkdir(2) decides between two creates
+//!   state.json         the journal: one record a line, the last whole line counts
+//!   start.sock         where `start` connects, as long as the container is created and not started
+//! ```
+//!
+//! The journal is written before what it speaks of is made: the first record names the cgroup and the pid file, later
+//! ones add the process. Records are appended with one write(2) each; a line cut by a crash or a full disk
+//! does not count. `flock(2)` on `state.json` keeps commands that change the container apart; readers take
+//! no lock. Everything is removed in the order `start.sock`, `state.json`, directory, so that a name is free only
+//! when nothing is left.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Where a container is in its life (runtime.md, "State").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// A create is at work, or was interrupted.
+    Creating,
+    /// Everything is ready; the program has not been started.
+    Created,
+    /// The program runs.
+    Running,
+    /// The program has ended.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+/// A container's state, as runtime.md has it and `runc state` prints it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The version of the specification that the configuration follows.
+    pub oci_version: String,
+    /// The name.
+    pub id: String,
+    /// The process as the host sees it; 0 when it has ended.
+    pub pid: i32,
+    /// Where it is in its life.
+    pub status: Status,
+    /// The bundle's absolute path.
+    pub bundle: PathBuf,
+    /// The root filesystem's absolute path.
+    pub rootfs: PathBuf,
+    /// When it was created, RFC 3339 in UTC.
+    pub created: String,
+    /// The configuration's annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Always empty, as runc has it.
+    pub owner: String,
+    /// The user who created it.
+    #[serde(skip)]
+    pub owner_uid: u32,
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// [`VERSION`].
+    pub(crate) version: u32,
+    pub(crate) oci_version: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) rootfs: PathBuf,
+    pub(crate) created: String,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) owner_uid: u32,
+    /// Relative to the cgroup2 mount.
+    pub(crate) cgroup: PathBuf,
+    /// How many of its parents were made along with it.
+    pub(crate) cgroup_parents: u32,
+    /// Removed along with a container that is only half made.
+    pub(crate) pid_file: Option<PathBuf>,
+    /// `args[0]`, for what `start` may have to say.
+    pub(crate) program: String,
+    pub(crate) process: Option<Process>,
+}
+
+/// The container's process. The time it started, in clock ticks since boot, tells it from a later one
+/// with the same pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) start_time: u64,
+}
+
+/// Of the journal's format.
+pub(crate) const VERSION: u32 = 1;
+const STATE_FILE: &str = "state.json";
+const START_SOCKET: &str = "start.sock";
+
+/// What `/proc/PID/stat` says of a process (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessStat {
+    pub(crate) zombie: bool,
+    pub(crate) start_time: u64,
+    /// Bit N-1 for signal N, the first 31.
+    pub(crate) ignored_signals: u32,
+}
+
+impl ProcessStat {
+    /// `None`: there is no such process.
+    pub(crate) fn read(pid: i32) -> Result<Option<ProcessStat>> {
+        let path = PathBuf::from(format!("/proc/{pid}/stat"));
+        let mut buffer = [0; 1024];
+        let mut file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(Error::at("opening", &path))?,
+        };
+        let length = match file.read(&mut buffer) {
+            Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(None),
+            result => result.map_err(Error::at("reading", &path))?,
+        };
+        let parsed = buffer.get(..length).and_then(ProcessStat::parse);
+        parsed.map(Some).ok_or_else(|| Error::at("understanding", &path)(Errno::EINVAL))
+    }
+
+    fn parse(line: &[u8]) -> Option<ProcessStat> {
+        // The second field, the name in parentheses, may hold anything.
+        let end = line.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let zombie = matches!(fields.next()?, "Z" | "X");
+        // From here the iterator is at field 4.
+        let start_time = fields.nth(22 - 4)?.parse().ok()?;
+        let ignored_signals = fields.nth(33 - 23)?.parse::<u64>().ok()? as u32;
+        Some(ProcessStat { zombie, start_time, ignored_signals })
+    }
+}
+
+impl Process {
+    /// Whether it still runs; a zombie does not.
+    pub(crate) fn is_alive(self) -> Result<bool> {
+        let stat = ProcessStat::read(self.pid)?;
+        Ok(stat.is_some_and(|stat| !stat.zombie && stat.start_time == self.start_time))
+    }
+}
+
+/// The names that containers may have: they name directories.
+pub(crate) fn check_id(id: &str) -> Result<()> {
+    let invalid = |reason| Err(Error::InvalidId { id: id.to_owned(), reason });
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+    if id.is_empty() {
+        invalid("container id cannot be empty")
+    } else if id.len() > 1024 {
+        invalid("it is longer than 1024 characters")
+    } else if id == "." || id == ".." {
+        invalid("it names a directory")
+    } else if !id.bytes().all(allowed) {
+        invalid("only letters, digits and _ + - . are allowed")
+    } else {
+        Ok(())
+    }
+}
+
+/// A container's directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    id: String,
+    path: PathBuf,
+}
+
+impl Directory {
+    pub(crate) fn new(root: &Path, id: &str) -> Result<Directory> {
+        check_id(id)?;
+        Ok(Directory { id: id.to_owned(), path: root.join(id) })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.path.join(STATE_FILE)
+    }
+
+    pub(crate) fn start_socket(&self) -> PathBuf {
+        self.path.join(START_SOCKET)
+    }
+
+    /// Takes the name: makes the directory and the journal, and locks it.
+    pub(crate) fn claim(&self) -> Result<Journal> {
+        self.make()?;
+        let path = self.state_file();
+        let opened = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
+        let file = match opened {
+            // A `delete --force` took the empty directory away.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Deleted(self.id.clone())),
+            Err(error) => {
+                // Nothing is in the directory yet; a full disk must not keep the name.
+                let error = Error::at("creating", &path)(error);
+                return Err(match std::fs::remove_dir(&self.path) {
+                    Ok(()) => error,
+                    Err(cleanup) => {
+                        Error::Cleanup { error: Box::new(error), cleanup: Box::new(Error::at("removing", &self.path)(cleanup)) }
+                    }
+                });
+            }
+            Ok(file) => file,
+        };
+        let file = lock(file, &path)?;
+        if file.metadata().map_err(Error::at("reading", &path))?.nlink() == 0 {
+            return Err(Error::Deleted(self.id.clone()));
+        }
+        Ok(Journal { file, path })
+    }
+
+    fn make(&self) -> Result<()> {
+        let mut builder = DirBuilder::new();
+        builder.mode(0o711);
+        let made = match builder.create(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let root = self.path.parent().unwrap_or(&self.path);
+                let recursive = DirBuilder::new().recursive(true).mode(0o711).create(root);
+                recursive.map_err(Error::at("creating", root))?;
+                builder.create(&self.path)
+            }
+            result => result,
+        };
+        match made {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::Exists(self.id.clone())),
+            result => result.map_err(Error::at("creating", &self.path)),
+        }
+    }
+
+    /// The journal's last record, read without the lock. `None`: half made.
+    pub(crate) fn read(&self) -> Result<Option<Record>> {
+        let path = self.state_file();
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.path.try_exists() {
+                Ok(true) => Ok(None),
+                Ok(false) => Err(Error::NotFound),
+                Err(error) => Err(Error::at("finding", &self.path)(error)),
+            },
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Err(Error::NotFound),
+            Err(error) => Err(Error::at("opening", &path)(error)),
+            Ok(file) => read_record(&file, &path),
+        }
+    }
+
+    /// Locks an existing container for a change, and waits for others who change it.
+    pub(crate) fn lock(&self) -> Result<Option<Journal>> {
+        let path = self.state_file();
+        let file = match OpenOptions::new().read(true).append(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return match self.path.try_exists() {
+                    Ok(true) => Ok(None),
+                    Ok(false) => Err(Error::NotFound),
+                    Err(error) => Err(Error::at("finding", &self.path)(error)),
+                };
+            }
+            result => lock(result.map_err(Error::at("opening", &path))?, &path)?,
+        };
+        if file.metadata().map_err(Error::at("reading", &path))?.nlink() == 0 {
+            return Err(Error::NotFound);
+        }
+        Ok(Some(Journal { file, path }))
+    }
+
+    /// Whether somebody holds the lock: a create or another change is at work.
+    pub(crate) fn is_locked(&self) -> Result<bool> {
+        let path = self.state_file();
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::at("opening", &path)(error)),
+            Ok(file) => match Flock::lock(file, FlockArg::LockSharedNonblock) {
+                Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+                Err((_, errno)) => Err(Error::at("locking", &path)(errno)),
+                Ok(_) => Ok(false),
+            },
+        }
+    }
+
+    /// Removes the start socket.
+    pub(crate) fn remove_start_socket(&self) -> Result<()> {
+        remove_file(&self.start_socket())
+    }
+
+    /// Removes everything of the container on disk, the name last.
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.remove_start_socket()?;
+        remove_file(&self.state_file())?;
+        match std::fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map_err(Error::at("removing", &self.path)),
+        }
+    }
+}
+
+/// Removes a file; one that is gone is as good.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.map_err(Error::at("removing", path)),
+    }
+}
+
+fn lock(file: File, path: &Path) -> Result<Flock<File>> {
+    let mut file = file;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusive) {
+            Err((back, Errno::EINTR)) => file = back,
+            Err((_, errno)) => return Err(Error::at("locking", path)(errno)),
+            Ok(locked) => return Ok(locked),
+        }
+    }
+}
+
+/// The last whole line that can be read as a record. `None`: there is no whole line.
+fn read_record(file: &File, path: &Path) -> Result<Option<Record>> {
+    let mut text = Vec::new();
+    loop {
+        let have = text.len();
+        text.resize(have + 4096, 0);
+        let room = text.get_mut(have..).unwrap_or(&mut []);
+        let count = file.read_at(room, have as u64).map_err(Error::at("reading", path))?;
+        text.truncate(have + count);
+        // A read that does not fill its room has come to the end.
+        if count < 4096 {
+            break;
+        }
+    }
+    let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
+    let whole = text.get(..end).unwrap_or(&[]);
+    let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
+    let unreadable = |reason: String| Error::State { path: path.to_owned(), reason };
+    let record: Record = serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
+    if record.version == VERSION {
+        Ok(Some(record))
+    } else {
+        Err(unreadable(format!("it has the format {}; this version knows {VERSION}", record.version)))
+    }
+}
+
+/// The open and locked journal. The lock goes when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: Flock<File>,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Appends a record. A record that does not fit on the disk is taken back, so that the next begins on a
+    /// line of its own.
+    pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
+        let mut line = match serde_json::to_vec(record) {
+            Ok(line) => line,
+            // A path that is not UTF-8 cannot be recorded in JSON.
+            Err(error) => return Err(Error::State { path: self.path.clone(), reason: error.to_string() }),
+        };
+        line.push(b'\n');
+        match (&*self.file).write(&line) {
+            Ok(written) if written == line.len() => Ok(()),
+            Ok(written) => {
+                let end = self.file.metadata().map_err(Error::at("reading", &self.path))?.len();
+                self.file.set_len(end - written as u64).map_err(Error::at("truncating", &self.path))?;
+                Err(Error::at("writing", &self.path)(Errno::ENOSPC))
+            }
+            Err(error) => Err(Error::at("writing", &self.path)(error)),
+        }
+    }
+
+    /// The last record.
+    pub(crate) fn read(&self) -> Result<Option<Record>> {
+        read_record(&self.file, &self.path)
+    }
+
+    /// Lets others lock the container, and stays open to be locked again.
+    pub(crate) fn unlock(self) -> Result<UnlockedJournal> {
+        let Journal { file, path } = self;
+        match file.unlock() {
+            Ok(file) => Ok(UnlockedJournal { file, path }),
+            Err((_, errno)) => Err(Error::at("unlocking", &path)(errno)),
+        }
+    }
+}
+
+/// The open journal of a container that this process made, for when it comes back to delete it.
+#[derive(Debug)]
+pub(crate) struct UnlockedJournal {
+    file: File,
+    path: PathBuf,
+}
+
+impl UnlockedJournal {
+    /// Locks it again. The container may have been deleted meanwhile, and another made of its name.
+    pub(crate) fn lock(self) -> Result<Journal> {
+        let file = lock(self.file, &self.path)?;
+        if file.metadata().map_err(Error::at("reading", &self.path))?.nlink() == 0 {
+            return Err(Error::NotFound);
+        }
+        Ok(Journal { file, path: self.path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(pid: i32) -> Record {
+        Record {
+            version: VERSION,
+            oci_version: "1.3.0".to_owned(),
+            bundle: PathBuf::from("/b"),
+            rootfs: PathBuf::from("/b/rootfs"),
+            created: "2026-11-22T03:14:34.000000005Z".to_owned(),
+            annotations: BTreeMap::new(),
+            owner_uid: 0,
+            cgroup: PathBuf::from("no-frills/x"),
+            cgroup_parents: 1,
+            pid_file: None,
+            program: "sh".to_owned(),
+            process: Some(Process { pid, start_time: 7 }),
+        }
+    }
+
+    #[test]
+    fn the_last_whole_record_counts_wherever_the_journal_is_cut() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path(), "x").unwrap();
+        let mut journal = directory.claim().unwrap();
+        journal.write(&record(1)).unwrap();
+        let first = std::fs::metadata(directory.state_file()).unwrap().len();
+        journal.write(&record(2)).unwrap();
+        let whole = std::fs::read(directory.state_file()).unwrap();
+        for length in 0..=whole.len() {
+            std::fs::write(directory.state_file(), &whole[..length]).unwrap();
+            let pid = directory.read().unwrap().map(|record| record.process.unwrap().pid);
+            let expected = match length as u64 {
+                length if length < first => None,
+                length if length < whole.len() as u64 => Some(1),
+                _ => Some(2),
+            };
+            assert_eq!(pid, expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn garbage_and_other_versions_are_told() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path(), "x").unwrap();
+        drop(directory.claim().unwrap());
+        std::fs::write(directory.state_file(), b"\xff\xfe\n").unwrap();
+        assert!(matches!(directory.read(), Err(Error::State { .. })));
+        let other = serde_json::to_string(&Record { version: 99, ..record(1) }).unwrap() + "\n";
+        std::fs::write(directory.state_file(), other).unwrap();
+        assert!(directory.read().unwrap_err().to_string().contains("format 99"));
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path(), "x").unwrap();
+        let journal = directory.claim().unwrap();
+        assert!(matches!(directory.claim(), Err(Error::Exists(id)) if id == "x"));
+        assert!(directory.is_locked().unwrap());
+        drop(journal);
+        assert!(!directory.is_locked().unwrap());
+        directory.remove().unwrap();
+        assert!(matches!(directory.lock(), Err(Error::NotFound)));
+        directory.remove().unwrap();
+    }
+
+    #[test]
+    fn names() {
+        for id in ["a", "A-b_c+d.e", ".hidden", "-x", "0"] {
+            check_id(id).unwrap();
+        }
+        for id in ["", ".", "..", "a/b", "a b", "a:b", "é", "a\n", &"x".repeat(1025)] {
+            assert!(matches!(check_id(id), Err(Error::InvalidId { .. })), "{id}");
+        }
+    }
+
+    #[test]
+    fn our_own_process_is_alive_and_told_from_another_with_its_pid() {
+        let pid = std::process::id() as i32;
+        let stat = ProcessStat::read(pid).unwrap().unwrap();
+        assert!(Process { pid, start_time: stat.start_time }.is_alive().unwrap());
+        assert!(!Process { pid, start_time: stat.start_time + 1 }.is_alive().unwrap());
+        assert!(ProcessStat::read(i32::MAX).unwrap().is_none());
+        // Rust programs ignore SIGPIPE, which is signal 13.
+        assert_eq!(stat.ignored_signals & (1 << 12), 1 << 12);
+    }
+}
