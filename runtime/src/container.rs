@@ -11,10 +11,10 @@ use no_frills_sys::{memfd, pidfd};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
-use crate::launch::{CGROUP_DEADLINE, Goal, launch};
+use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
 use crate::signal::Signal;
 use crate::start;
-use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, UnlockedJournal, remove_file};
+use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, remove_file};
 
 /// A state root: the directory that knows its containers.
 ///
@@ -87,15 +87,15 @@ impl Runtime {
 
     fn launch(&self, id: &str, bundle: &Bundle, options: CreateOptions, goal: Goal) -> Result<Container> {
         let directory = Directory::new(&self.root, id)?;
-        let init = self.init()?;
-        let launched = launch(&directory, init, bundle, options, goal)?;
+        let launched = launch(&directory, || self.init(), bundle, options, goal)?;
         Ok(Container {
             directory,
             record: launched.record,
             pidfd: Some(launched.pidfd),
             warnings: launched.warnings,
             console: launched.console,
-            journal: launched.journal,
+            made_here: Some(launched.made_here),
+            exit: OnceLock::new(),
         })
     }
 
@@ -116,7 +116,7 @@ impl Runtime {
         let directory = self.directory(id)?;
         let Some(record) = directory.read()? else { return Err(Error::Incomplete(id.to_owned())) };
         let pidfd = open_process(&record)?;
-        Ok(Container { directory, record, pidfd, warnings: Vec::new(), console: None, journal: None })
+        Ok(Container { directory, record, pidfd, warnings: Vec::new(), console: None, made_here: None, exit: OnceLock::new() })
     }
 
     /// A name that cannot be one is that of no container.
@@ -176,8 +176,9 @@ pub struct Container {
     pidfd: Option<OwnedFd>,
     warnings: Vec<String>,
     console: Option<OwnedFd>,
-    /// Present if this process made the container.
-    journal: Option<UnlockedJournal>,
+    made_here: Option<MadeHere>,
+    /// Kept, since a process can be reaped once.
+    exit: OnceLock<ExitStatus>,
 }
 
 /// How a container's process ended.
@@ -279,10 +280,15 @@ impl Container {
     /// # Errors
     /// [`Error::NotRunning`]: it ended earlier, and how cannot be told any more.
     pub fn wait(&self) -> Result<ExitStatus> {
+        if let Some(exit) = self.exit.get() {
+            return Ok(*exit);
+        }
         let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
         match pidfd::wait(pidfd, self.pid()) {
-            Err(Errno::ECHILD) => Err(Error::NotRunning),
-            result => result.map(ExitStatus).map_err(Error::system("waiting for the container's process")),
+            // Another thread that waits may have reaped it just now.
+            Err(Errno::ECHILD) => self.exit.get().copied().ok_or(Error::NotRunning),
+            Err(errno) => Err(Error::system("waiting for the container's process")(errno)),
+            Ok(exit) => Ok(*self.exit.get_or_init(|| ExitStatus(exit))),
         }
     }
 
@@ -299,10 +305,15 @@ impl Container {
     /// # Errors
     /// As [`Runtime::delete`].
     pub fn delete(self, force: bool) -> Result<()> {
-        let Container { directory, record, pidfd, journal, .. } = self;
-        let deleted = match journal {
-            Some(journal) => journal.lock().and_then(|_lock| delete_locked(&directory, &record, pidfd.as_ref(), force)),
+        let Container { directory, record, pidfd, made_here, exit, .. } = self;
+        let deleted = match made_here {
             None => delete(&directory, force),
+            Some(made_here) => made_here.journal.lock().and_then(|_lock| {
+                let process = if exit.get().is_some() { None } else { pidfd.as_ref() };
+                let cgroup = made_here.cgroup;
+                Deletion { directory: &directory, record: &record, process, cgroup, start_socket: made_here.start_socket }
+                    .carry_out(force)
+            }),
         };
         missing_is_deleted(deleted, force)
     }
@@ -364,44 +375,58 @@ fn lock(directory: &Directory) -> Result<(Journal, Record)> {
 fn delete(directory: &Directory, force: bool) -> Result<()> {
     let journal = directory.lock()?;
     let record = journal.as_ref().map(Journal::read).transpose()?.flatten();
-    match record {
-        Some(record) => delete_locked(directory, &record, open_process(&record)?.as_ref(), force),
+    let Some(record) = record else {
         // Nothing but the directory and the journal was made; or the maker is about to find them gone.
-        None if force => directory.remove(),
-        None => Err(Error::Incomplete(directory.id().to_owned())),
-    }
+        return if force { directory.remove(true) } else { Err(Error::Incomplete(directory.id().to_owned())) };
+    };
+    let process = open_process(&record)?;
+    let cgroup = cgroup_of(&record)?;
+    Deletion { directory, record: &record, process: process.as_ref(), cgroup, start_socket: true }.carry_out(force)
 }
 
-/// Takes everything away that the journal names: processes, cgroup, pid file, directory. Each step can be repeated.
-fn delete_locked(directory: &Directory, record: &Record, pidfd: Option<&OwnedFd>, force: bool) -> Result<()> {
-    let ended = pidfd.map(pidfd::has_ended).transpose();
-    let alive = ended.map_err(Error::system("looking at the container's process"))? == Some(false);
-    let half_made = record.process.is_none();
-    if half_made && !force {
-        return Err(Error::Incomplete(directory.id().to_owned()));
-    }
-    if alive && !force && !start::is_waiting(directory)? {
-        return Err(Error::NotStopped { id: directory.id().to_owned(), status: Status::Running });
-    }
-    let cgroup = cgroup_of(record)?;
-    if alive || half_made {
-        cgroup.kill().map_err(Error::cgroup)?;
-    }
-    if let (true, Some(pidfd)) = (alive, pidfd) {
-        end_process(pidfd)?;
-    }
-    // Without a pid namespace of its own, other processes may have outlived the first.
-    match cgroup.remove(Some(if alive || half_made { CGROUP_DEADLINE } else { Duration::ZERO })) {
-        Err(no_frills_cgroups::Error::Timeout { .. }) if !alive => {
-            cgroup.kill().map_err(Error::cgroup)?;
-            cgroup.remove(Some(CGROUP_DEADLINE)).map_err(Error::cgroup)?;
+/// A locked container that is to be deleted.
+struct Deletion<'a> {
+    directory: &'a Directory,
+    record: &'a Record,
+    /// `None`: it is known to have ended.
+    process: Option<&'a OwnedFd>,
+    cgroup: Cgroup,
+    start_socket: bool,
+}
+
+impl Deletion<'_> {
+    /// Takes everything away that the journal names: processes, cgroup, pid file, directory. Each step can be
+    /// repeated.
+    fn carry_out(&self, force: bool) -> Result<()> {
+        let Deletion { directory, record, process, cgroup, start_socket } = self;
+        let ended = process.map(pidfd::has_ended).transpose();
+        let alive = ended.map_err(Error::system("looking at the container's process"))? == Some(false);
+        let half_made = record.process.is_none();
+        if half_made && !force {
+            return Err(Error::Incomplete(directory.id().to_owned()));
         }
-        result => result.map_err(Error::cgroup)?,
+        if alive && !force && !start::is_waiting(directory)? {
+            return Err(Error::NotStopped { id: directory.id().to_owned(), status: Status::Running });
+        }
+        if alive || half_made {
+            cgroup.kill()?;
+        }
+        if let (true, Some(process)) = (alive, process) {
+            end_process(process)?;
+        }
+        // Without a pid namespace of its own, other processes may have outlived the first.
+        match cgroup.remove(Some(if alive || half_made { CGROUP_DEADLINE } else { Duration::ZERO })) {
+            Err(no_frills_cgroups::Error::Timeout { .. }) if !alive => {
+                cgroup.kill()?;
+                cgroup.remove(Some(CGROUP_DEADLINE))?;
+            }
+            result => result?,
+        }
+        if let (true, Some(path)) = (half_made, &record.pid_file) {
+            remove_file(path)?;
+        }
+        directory.remove(*start_socket)
     }
-    if let (true, Some(path)) = (half_made, &record.pid_file) {
-        remove_file(path)?;
-    }
-    directory.remove()
 }
 
 fn end_process(pidfd: &OwnedFd) -> Result<()> {

@@ -91,7 +91,7 @@ pub enum Error {
         errno: Errno,
     },
     /// The cgroup could not be made, changed or removed.
-    #[error("{}{source}", Pointed(pointer))]
+    #[error("{}{}", Pointed(pointer), Chain(source))]
     Cgroup {
         /// The setting, a JSON pointer.
         pointer: &'static str,
@@ -173,6 +173,21 @@ pub(crate) struct Explained(pub(crate) Errno);
 impl fmt::Display for Explained {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:?} ({})", self.0, self.0.desc().to_lowercase())
+    }
+}
+
+/// An error and what caused it.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(out, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

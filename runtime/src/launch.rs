@@ -55,13 +55,21 @@ pub(crate) struct Launched {
     pub(crate) pidfd: OwnedFd,
     pub(crate) warnings: Vec<String>,
     pub(crate) console: Option<OwnedFd>,
-    pub(crate) journal: Option<UnlockedJournal>,
+    pub(crate) made_here: MadeHere,
+}
+
+/// What the process that made a container keeps of it, and others find on disk.
+#[derive(Debug)]
+pub(crate) struct MadeHere {
+    pub(crate) journal: UnlockedJournal,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) start_socket: bool,
 }
 
 /// Creates a container.
-pub(crate) fn launch(
+pub(crate) fn launch<'i>(
     directory: &Directory,
-    init: BorrowedFd<'_>,
+    init: impl FnOnce() -> Result<BorrowedFd<'i>>,
     bundle: &Bundle,
     mut options: CreateOptions,
     goal: Goal,
@@ -110,9 +118,12 @@ pub(crate) fn launch(
             Goal::Created => Some(start::listen(directory)?),
             Goal::Running => None,
         };
-        let parent = launch.spawn(init, &options, cgroup_dir.as_fd())?;
+        let parent = launch.spawn(init()?, &options, cgroup_dir.as_fd())?;
         launch.prepare_child()?;
         launch.send_plan(&parent, sources)?;
+        // While init is at work: it needs no device but those that every container may use, and the
+        // container's program does not run yet.
+        launch.set_devices(&cgroup_dir)?;
         match goal {
             Goal::Running => {
                 launch.write_pid_file()?;
@@ -140,7 +151,7 @@ pub(crate) fn launch(
             Err(cleanup) => Error::Cleanup { error: Box::new(error), cleanup: Box::new(cleanup) },
         });
     }
-    launch.finish()
+    launch.finish(goal)
 }
 
 /// A container in the making.
@@ -166,9 +177,12 @@ impl Launch<'_> {
             journal.write(record)
         })?;
         self.cgroup = Some(cgroup);
-        dir.set_devices(&self.program.device_program)
-            .map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source })?;
         Ok(dir)
+    }
+
+    fn set_devices(&self, dir: &no_frills_cgroups::Dir) -> Result<()> {
+        dir.set_devices(&self.program.device_program)
+            .map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source })
     }
 
     /// Starts init and returns the parent's end of their socket.
@@ -337,21 +351,21 @@ impl Launch<'_> {
         if let (true, Some(path)) = (self.pid_file_written, &self.record.pid_file) {
             note(remove_file(path));
         }
-        note(self.directory.remove());
+        note(self.directory.remove(true));
         outcome
     }
 
-    fn finish(self) -> Result<Launched> {
-        let journal = Some(self.journal.unlock()?);
-        match self.child {
-            Some(child) => Ok(Launched {
-                journal,
+    fn finish(self, goal: Goal) -> Result<Launched> {
+        let journal = self.journal.unlock()?;
+        match (self.child, self.cgroup) {
+            (Some(child), Some(cgroup)) => Ok(Launched {
+                made_here: MadeHere { journal, cgroup, start_socket: goal == Goal::Created },
                 record: self.record,
                 pidfd: child.pidfd,
                 warnings: self.warnings,
                 console: self.console,
             }),
-            None => Err(Error::InitEnded("it was never started".to_owned())),
+            _ => Err(Error::InitEnded("it was never started".to_owned())),
         }
     }
 }

@@ -42,6 +42,7 @@ const ATTACH: Names = &[
     (attach::NO_SYMLINKS as u64, "NO_SYMLINKS"),
     (attach::KEEP_MODE as u64, "KEEP_MODE"),
     (attach::NOT_IN_PROC as u64, "NOT_IN_PROC"),
+    (attach::IN_DIRECTORY as u64, "IN_DIRECTORY"),
 ];
 
 /// The names of the bits of `value` that have one; what is left, in hexadecimal.
@@ -142,6 +143,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::EnterRoot {}
         | Step::SetNoNewPrivileges {}
         | Step::SetUndumpable {}
+        | Step::UseMountAsDirectory {}
         | Step::Ready {} => Vec::new(),
         Step::Unshare { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
         Step::SetHostname { name } | Step::SetDomainname { name } | Step::JoinSessionKeyring { name } => {
@@ -453,6 +455,7 @@ pub fn action(step: &Step<'_>) -> String {
         Step::Attach { path, .. } => format!("attaching the mount at {path:?}"),
         Step::ChangeMount { path, .. } => format!("changing the mount at {path:?}"),
         Step::OpenDirectory { path } => format!("opening the directory {path:?}"),
+        Step::UseMountAsDirectory {} => "taking the mount as the open directory".to_owned(),
         Step::MakeNode { name, .. } => format!("making the device {name:?}"),
         Step::MakeSymlink { name, target, .. } => format!("making the link {name:?} to {target:?}"),
         Step::Mask { path, .. } => format!("masking {path:?}"),

@@ -14,13 +14,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use no_frills_sys::lock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -228,11 +228,11 @@ impl Directory {
             }
             Ok(file) => file,
         };
-        let file = lock(file, &path)?;
-        if file.metadata().map_err(Error::at("reading", &path))?.nlink() == 0 {
+        let journal = Journal { file, path };
+        if journal.lock()?.nlink() == 0 {
             return Err(Error::Deleted(self.id.clone()));
         }
-        Ok(Journal { file, path })
+        Ok(journal)
     }
 
     fn make(&self) -> Result<()> {
@@ -279,26 +279,13 @@ impl Directory {
                     Err(error) => Err(Error::at("finding", &self.path)(error)),
                 };
             }
-            result => lock(result.map_err(Error::at("opening", &path))?, &path)?,
+            result => result.map_err(Error::at("opening", &path))?,
         };
-        if file.metadata().map_err(Error::at("reading", &path))?.nlink() == 0 {
+        let journal = Journal { file, path };
+        if journal.lock()?.nlink() == 0 {
             return Err(Error::NotFound);
         }
-        Ok(Some(Journal { file, path }))
-    }
-
-    /// Whether somebody holds the lock: a create or another change is at work.
-    pub(crate) fn is_locked(&self) -> Result<bool> {
-        let path = self.state_file();
-        match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::at("opening", &path)(error)),
-            Ok(file) => match Flock::lock(file, FlockArg::LockSharedNonblock) {
-                Err((_, Errno::EWOULDBLOCK)) => Ok(true),
-                Err((_, errno)) => Err(Error::at("locking", &path)(errno)),
-                Ok(_) => Ok(false),
-            },
-        }
+        Ok(Some(journal))
     }
 
     /// Removes the start socket.
@@ -306,9 +293,12 @@ impl Directory {
         remove_file(&self.start_socket())
     }
 
-    /// Removes everything of the container on disk, the name last.
-    pub(crate) fn remove(&self) -> Result<()> {
-        self.remove_start_socket()?;
+    /// Removes everything of the container on disk, the name last. Whoever knows that there is no start
+    /// socket says so.
+    pub(crate) fn remove(&self, start_socket: bool) -> Result<()> {
+        if start_socket {
+            self.remove_start_socket()?;
+        }
         remove_file(&self.state_file())?;
         match std::fs::remove_dir(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -322,17 +312,6 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result.map_err(Error::at("removing", path)),
-    }
-}
-
-fn lock(file: File, path: &Path) -> Result<Flock<File>> {
-    let mut file = file;
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusive) {
-            Err((back, Errno::EINTR)) => file = back,
-            Err((_, errno)) => return Err(Error::at("locking", path)(errno)),
-            Ok(locked) => return Ok(locked),
-        }
     }
 }
 
@@ -362,14 +341,20 @@ fn read_record(file: &File, path: &Path) -> Result<Option<Record>> {
     }
 }
 
-/// The open and locked journal. The lock goes when it is dropped.
+/// The open and locked journal. The lock ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    file: Flock<File>,
+    file: File,
     path: PathBuf,
 }
 
 impl Journal {
+    /// Waits for the lock, and tells what the file is then: without a link it has been deleted.
+    fn lock(&self) -> Result<Metadata> {
+        lock::exclusive(&self.file).map_err(Error::at("locking", &self.path))?;
+        self.file.metadata().map_err(Error::at("reading", &self.path))
+    }
+
     /// Appends a record. A record that does not fit on the disk is taken back, so that the next begins on a
     /// line of its own.
     pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
@@ -379,7 +364,7 @@ impl Journal {
             Err(error) => return Err(Error::State { path: self.path.clone(), reason: error.to_string() }),
         };
         line.push(b'\n');
-        match (&*self.file).write(&line) {
+        match (&self.file).write(&line) {
             Ok(written) if written == line.len() => Ok(()),
             Ok(written) => {
                 let end = self.file.metadata().map_err(Error::at("reading", &self.path))?.len();
@@ -397,29 +382,22 @@ impl Journal {
 
     /// Lets others lock the container, and stays open to be locked again.
     pub(crate) fn unlock(self) -> Result<UnlockedJournal> {
-        let Journal { file, path } = self;
-        match file.unlock() {
-            Ok(file) => Ok(UnlockedJournal { file, path }),
-            Err((_, errno)) => Err(Error::at("unlocking", &path)(errno)),
-        }
+        lock::unlock(&self.file).map_err(Error::at("unlocking", &self.path))?;
+        Ok(UnlockedJournal(self))
     }
 }
 
 /// The open journal of a container that this process made, for when it comes back to delete it.
 #[derive(Debug)]
-pub(crate) struct UnlockedJournal {
-    file: File,
-    path: PathBuf,
-}
+pub(crate) struct UnlockedJournal(Journal);
 
 impl UnlockedJournal {
     /// Locks it again. The container may have been deleted meanwhile, and another made of its name.
     pub(crate) fn lock(self) -> Result<Journal> {
-        let file = lock(self.file, &self.path)?;
-        if file.metadata().map_err(Error::at("reading", &self.path))?.nlink() == 0 {
+        if self.0.lock()?.nlink() == 0 {
             return Err(Error::NotFound);
         }
-        Ok(Journal { file, path: self.path })
+        Ok(self.0)
     }
 }
 
@@ -483,12 +461,15 @@ mod tests {
         let directory = Directory::new(root.path(), "x").unwrap();
         let journal = directory.claim().unwrap();
         assert!(matches!(directory.claim(), Err(Error::Exists(id)) if id == "x"));
-        assert!(directory.is_locked().unwrap());
-        drop(journal);
-        assert!(!directory.is_locked().unwrap());
-        directory.remove().unwrap();
-        assert!(matches!(directory.lock(), Err(Error::NotFound)));
-        directory.remove().unwrap();
+        // Another command waits for the lock, and finds the container gone when it gets it.
+        let waiting = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| directory.lock());
+            directory.remove(true).unwrap();
+            drop(journal);
+            waiting.join().unwrap()
+        });
+        assert!(matches!(waiting, Err(Error::NotFound)));
+        directory.remove(true).unwrap();
     }
 
     #[test]

@@ -129,7 +129,8 @@ impl Cgroup {
         let mut made_parents = false;
         let result = self.make_all(&mut journal, &mut made_parents);
         if result.is_err() && made_parents {
-            best_effort(self.remove_parents());
+            // Best effort: the error to report is the first one, and what stays is on record.
+            let (Ok(()) | Err(_)) = self.remove_parents();
         }
         result
     }
@@ -248,7 +249,8 @@ impl Cgroup {
     fn open_new(&self) -> Result<Dir> {
         let opened = self.open_dir();
         if opened.is_err() {
-            best_effort(self.remove(Some(Duration::ZERO)));
+            // Best effort, as in `create`.
+            let (Ok(()) | Err(_)) = self.remove(Some(Duration::ZERO));
         }
         Ok(Dir::new(opened?, self.path.clone(), false))
     }
@@ -287,14 +289,6 @@ fn not_made(path: &Path, errno: Errno) -> Error {
         path: path.to_owned(),
         hint,
         errno,
-    }
-}
-
-/// For clearing up after an error, which is the one to report. What cannot be removed now is still
-/// on record.
-fn best_effort(cleared: Result<()>) {
-    match cleared {
-        Ok(()) | Err(_) => {}
     }
 }
 

@@ -440,7 +440,7 @@ fn controllers_are_found() {
 /// What a shell in the cgroup may do: its exit status says whether all of the script went through.
 fn allowed(cgroup: &Cgroup, script: &str) -> bool {
     let enter = format!(
-        "echo $$ > {}/cgroup.procs || exit 9; ",
+        "echo $$ > '{}/cgroup.procs' || exit 9; ",
         cgroup.path().display()
     );
     let mut shell = Command::new("sh");

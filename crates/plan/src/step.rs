@@ -27,6 +27,7 @@ pub mod call {
         41 ACCEPT4 "accept4", 42 MMAP "mmap", 43 CLOSE "close", 44 CLOSE_RANGE "close_range", 45 FSTATFS "fstatfs",
         46 FCHOWN "fchown", 47 RT_SIGPROCMASK "rt_sigprocmask", 48 RT_SIGACTION "rt_sigaction", 49 READ "read",
         50 POLL "poll", 51 EXIT_GROUP "exit_group", 52 FCHMOD "fchmod",
+        53 OPEN_TREE_ATTR "open_tree_attr",
     }
 }
 
@@ -40,6 +41,9 @@ pub mod attach {
     /// The destination must not lie in a procfs, where a symbolic link of the image may lead
     /// (CVE-2019-16884).
     pub const NOT_IN_PROC: u8 = 4;
+    /// The path is a name in the open directory, which is the root of a fresh file system of this plan:
+    /// nobody else has reached it, so there is nothing to resolve.
+    pub const IN_DIRECTORY: u8 = 8;
 }
 
 macro_rules! steps {
@@ -203,6 +207,9 @@ steps! {
         path: Text<'a>,
     } calls CLOSE OPENAT2 STATX MKDIRAT;
 
+    /// Takes the root of the mount attached last for the open directory: a fresh tmpfs at `/dev`.
+    42 UseMountAsDirectory {} calls;
+
     /// Makes a device or fifo. One of the same type and number that is there already is kept, with
     /// the mode and owner asked for.
     18 MakeNode {
@@ -242,7 +249,7 @@ steps! {
     21 MakeReadonly {
         /// The path, absolute in the container.
         path: Text<'a>,
-    } calls OPENAT2 OPEN_TREE MOUNT_SETATTR MOVE_MOUNT CLOSE;
+    } calls OPENAT2 OPEN_TREE_ATTR OPEN_TREE MOUNT_SETATTR MOVE_MOUNT CLOSE;
 
     /// Makes the root mount read-only, through the descriptor held since it was attached
     /// (CVE-2026-115521).
@@ -440,7 +447,7 @@ mod tests {
 
     #[test]
     fn every_call_has_a_name() {
-        for code in 1..=52 {
+        for code in 1..=53 {
             assert_ne!(call::name(code), "unknown call", "{code}");
         }
     }

@@ -8,6 +8,7 @@
 mod arch;
 pub mod bpf;
 pub mod limits;
+pub mod lock;
 pub mod memfd;
 pub mod mount;
 pub mod pidfd;

@@ -2,7 +2,7 @@
 
 use no_frills_plan::Step;
 
-use super::{Builder, Pointer, receive_only, text};
+use super::{Builder, OpenDirectory, Pointer, receive_only, text};
 use crate::config::{Config, Device, DeviceKind, MountKind, namespace};
 
 /// Name, major and minor number of what every container has (config-linux.md, "Default Devices").
@@ -64,7 +64,9 @@ pub(super) fn make_all(steps: &mut Builder<'_>) {
     let mut directory = "";
     if has_own_dev(config) {
         directory = "/dev";
-        steps.push(Pointer::NO_SETTING, &Step::OpenDirectory { path: text(directory) });
+        if steps.directory != OpenDirectory::FreshDev {
+            steps.push(Pointer::NO_SETTING, &Step::OpenDirectory { path: text(directory) });
+        }
         make_defaults(steps, are_bound);
         for (name, target) in LINKS {
             steps.push(Pointer::NO_SETTING, &Step::MakeSymlink { name: text(name), target: text(target), replace: 0 });
@@ -82,6 +84,7 @@ pub(super) fn make_all(steps: &mut Builder<'_>) {
         let parent = if parent.is_empty() { "/" } else { parent };
         if parent != directory {
             directory = parent;
+            steps.directory = OpenDirectory::None;
             steps.push(at, &Step::OpenDirectory { path: text(directory) });
         }
         steps.push(at, &make_node(device, name));
@@ -115,8 +118,7 @@ fn bind(steps: &mut Builder<'_>, at: Pointer, path: &str) {
     let source = steps.source(at, path.into(), false);
     steps.push(at, &Step::UseSource { source });
     steps.push(at, &receive_only(false));
-    let flags = steps.place(path);
-    steps.push(at, &Step::Attach { path: text(path), flags });
+    steps.attach(at, path, 0);
 }
 
 /// makedev(3)

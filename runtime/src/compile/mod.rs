@@ -153,6 +153,15 @@ struct Builder<'a> {
     /// The destinations of mounts so far, and whether the file system there holds no symbolic link that
     /// somebody else made.
     mounted: BTreeMap<&'a str, bool>,
+    directory: OpenDirectory,
+}
+
+/// The directory that init has open for making devices.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OpenDirectory {
+    None,
+    /// The root of the tmpfs that was mounted at `/dev`.
+    FreshDev,
 }
 
 impl<'a> Builder<'a> {
@@ -167,6 +176,7 @@ impl<'a> Builder<'a> {
             sources: Vec::with_capacity(sources_total),
             sources_total,
             mounted: BTreeMap::new(),
+            directory: OpenDirectory::None,
         }
     }
 
@@ -187,8 +197,18 @@ impl<'a> Builder<'a> {
         in_batch as u32
     }
 
-    /// How to attach at a destination: symbolic links of the image or of a volume must not lead into
-    /// procfs. What lies in a tmpfs or sysfs made just before needs no check.
+    /// Attaches the mount that was made; `flags` are bits of [`attach`]. Symbolic links of the image or
+    /// of a volume must not lead into procfs, but what lies in a tmpfs or sysfs made just before needs
+    /// no check, and in `/dev` not even a look-up.
+    fn attach(&mut self, pointer: Pointer, destination: &str, flags: u8) {
+        let in_dev = destination.strip_prefix("/dev/").filter(|name| !name.contains('/'));
+        let (path, place) = match in_dev {
+            Some(name) if self.directory == OpenDirectory::FreshDev => (name, attach::IN_DIRECTORY),
+            _ => (destination, self.place(destination)),
+        };
+        self.push(pointer, &Step::Attach { path: text(path), flags: flags | place });
+    }
+
     fn place(&self, destination: &str) -> u8 {
         let mut above = destination;
         while let Some((parent, _)) = above.rsplit_once('/') {

@@ -2,7 +2,7 @@
 
 use no_frills_plan::{Step, attach};
 
-use super::{Builder, Pointer, receive_only, text};
+use super::{Builder, OpenDirectory, Pointer, receive_only, text};
 use crate::config::{Attributes, Config, Mount, MountKind, Propagation, attr, propagation};
 
 /// How many of the mounts need a tree from the host.
@@ -42,20 +42,23 @@ fn attach<'a>(steps: &mut Builder<'a>, mount: &'a Mount) {
     let destination = mount.destination.as_str();
     let is_kernels = matches!(fstype, "proc" | "sysfs") || matches!(destination, "/proc" | "/sys");
     let has_mode = mount.parameters.iter().any(|parameter| parameter.key == "mode");
-    let mut flags = if is_kernels {
-        // The runtime's own view of the kernel must not move elsewhere (CVE-2019-19921).
-        attach::NO_SYMLINKS
-    } else if destination.starts_with("/proc/") {
-        // One of the few files that may be covered there.
-        0
+    let keep_mode = if fstype == "tmpfs" && !has_mode { attach::KEEP_MODE } else { 0 };
+    if is_kernels || destination.starts_with("/proc/") {
+        // The runtime's own view of the kernel must not move elsewhere (CVE-2019-19921). The few files
+        // that may be covered in it are where their paths say.
+        let step = Step::Attach { path: text(destination), flags: attach::NO_SYMLINKS };
+        steps.push(pointer(mount), &step);
     } else {
-        steps.place(destination)
-    };
-    if fstype == "tmpfs" && !has_mode {
-        flags |= attach::KEEP_MODE;
+        steps.attach(pointer(mount), destination, keep_mode);
     }
-    steps.push(pointer(mount), &Step::Attach { path: text(destination), flags });
     steps.mounted.insert(destination, matches!(fstype, "sysfs" | "tmpfs"));
+    if destination == "/dev" {
+        steps.directory = OpenDirectory::None;
+        if fstype == "tmpfs" {
+            steps.push(pointer(mount), &Step::UseMountAsDirectory {});
+            steps.directory = OpenDirectory::FreshDev;
+        }
+    }
 }
 
 /// File systems without a device, whose superblock is in memory and may be shared: `ro` is for the

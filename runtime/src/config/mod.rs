@@ -12,6 +12,11 @@ mod process;
 mod reader;
 mod unsupported;
 
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
 
 pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, namespace};

@@ -129,6 +129,10 @@ impl<'a> Machine<'a> {
                 self.done(self.directory);
                 Ok(())
             }
+            Step::UseMountAsDirectory {} => {
+                self.directory = self.mount;
+                Ok(())
+            }
             Step::MakeNode { name, mode, device, uid, gid } => self.make_node(name, mode, device, uid, gid),
             Step::MakeSymlink { name, target, replace } => self.make_symlink(name, target, replace != 0),
             Step::Mask { path, null } => self.mask(path, null),
@@ -217,6 +221,10 @@ impl<'a> Machine<'a> {
     }
 
     fn attach(&mut self, path: Text<'_>, flags: u8) -> Result<()> {
+        if flags & attach::IN_DIRECTORY != 0 {
+            kernel::mkdirat(self.directory, &path, 0o755)?;
+            return kernel::move_mount_into(self.mount, self.directory, &path);
+        }
         let resolve = if flags & attach::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 };
         let mount = self.mount;
         let target = paths::open_destination(self.root, path, resolve, || paths::kind_of(mount))?;
@@ -297,15 +305,21 @@ impl<'a> Machine<'a> {
 
     fn run_program(&mut self, arguments: Texts<'_>, environment: Texts<'_>) -> Failure {
         let count = arguments.count() + environment.count() + 2;
-        let table = match kernel::map_memory(count * size_of::<usize>()) {
-            Ok(table) => table as *mut usize,
-            Err(failure) => return failure,
+        // On the stack when they are few, as they are for nearly every program.
+        let mut near = [0usize; 256];
+        let table = if count <= near.len() {
+            near.as_mut_ptr()
+        } else {
+            match kernel::map_memory(count * size_of::<usize>()) {
+                Ok(table) => table as *mut usize,
+                Err(failure) => return failure,
+            }
         };
         let texts = arguments.iter().map(Some).chain([None]).chain(environment.iter().map(Some));
         for (index, text) in texts.enumerate() {
-            // The tables' closing NULLs are zero already in fresh memory.
+            // The tables' closing NULLs are there already: the memory is zeroed.
             if let Some(text) = text {
-                // SAFETY: the mapping has room for both lists and their NULLs.
+                // SAFETY: the table has room for both lists and their NULLs.
                 unsafe { table.add(index).write(text.bytes().as_ptr() as usize) };
             }
         }

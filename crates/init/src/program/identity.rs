@@ -22,6 +22,10 @@ impl Machine<'_> {
 
     /// Takes what is asked for and can be had. config.md: what cannot be granted is a warning, not a failure.
     pub(crate) fn set_capabilities(&mut self, wanted: Capabilities) -> Result<()> {
+        match kernel::capset(wanted) {
+            Err(Failure { errno: errno::EPERM, .. }) => {}
+            other => return other,
+        }
         let have = kernel::capget()?;
         let inheritable = have.permitted | have.inheritable;
         let missing = (wanted.permitted | wanted.effective) & !have.permitted | wanted.inheritable & !inheritable;

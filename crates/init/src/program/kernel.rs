@@ -271,6 +271,12 @@ pub(crate) fn move_mount(from: Fd, to: Fd) -> Result<()> {
     call!(move_mount, MOVE_MOUNT, from.0, empty, to.0, empty, F_EMPTY_PATH | T_EMPTY_PATH).map(drop)
 }
 
+/// Attaches the mount of `from` at a name in a directory; a symbolic link there is not followed.
+pub(crate) fn move_mount_into<N: Name + ?Sized>(from: Fd, directory: Fd, name: &N) -> Result<()> {
+    const F_EMPTY_PATH: u32 = 4;
+    call!(move_mount, MOVE_MOUNT, from.0, c"".address(), directory.0, name.address(), F_EMPTY_PATH).map(drop)
+}
+
 /// Attaches the mount of `from` on top of `/`.
 pub(crate) fn move_mount_to_root(from: Fd) -> Result<()> {
     const F_EMPTY_PATH: u32 = 4;
@@ -282,6 +288,24 @@ pub(crate) fn open_tree(fd: Fd, recursive: bool) -> Result<Fd> {
     const OPEN_TREE_CLONE: u64 = 1;
     let flags = OPEN_TREE_CLONE | O_CLOEXEC | (AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 }) as u64;
     call!(open_tree, OPEN_TREE, fd.0, c"".address(), flags).map(|fd| Fd(fd as i32))
+}
+
+/// A detached read-only copy of what the descriptor points to and of all mounts below.
+pub(crate) fn open_tree_readonly(fd: Fd) -> Result<Fd> {
+    const OPEN_TREE_CLONE: u64 = 1;
+    let flags = OPEN_TREE_CLONE | O_CLOEXEC | (AT_EMPTY_PATH | AT_RECURSIVE) as u64;
+    let attributes = MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
+    let size = size_of::<MountAttr>();
+    // One call since Linux 6.15. Whatever an older kernel, or a filter around us, says to an unknown
+    // call: two calls do the same, and tell the error if there is one.
+    match call!(open_tree_attr, OPEN_TREE_ATTR, fd.0, c"".address(), flags, &raw const attributes, size) {
+        Ok(fd) => Ok(Fd(fd as i32)),
+        Err(_) => {
+            let copy = open_tree(fd, true)?;
+            mount_setattr(copy, true, MOUNT_ATTR_RDONLY, 0, 0)?;
+            Ok(copy)
+        }
+    }
 }
 
 pub(crate) fn fsopen<N: Name + ?Sized>(fstype: &N) -> Result<Fd> {

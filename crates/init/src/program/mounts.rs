@@ -73,8 +73,7 @@ impl Machine<'_> {
             Err(Failure { errno: errno::ENOENT | errno::ENOTDIR, .. }) => return Ok(()),
             other => other?,
         };
-        let copy = kernel::open_tree(target, true)?;
-        kernel::mount_setattr(copy, true, MOUNT_ATTR_RDONLY, 0, 0)?;
+        let copy = kernel::open_tree_readonly(target)?;
         kernel::move_mount(copy, target)?;
         self.done(copy);
         self.done(target);

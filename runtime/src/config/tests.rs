@@ -1,0 +1,623 @@
+use serde_json::{Value, json};
+
+use super::reader::escape;
+use super::*;
+
+/// What `spec` writes: every setting of it is known and of the right type.
+fn default_spec() -> Value {
+    serde_json::from_str(include_str!("../../tests/golden/default.json")).unwrap()
+}
+
+/// The default with the value at `pointer` replaced, or added to the object or array it is in.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut spec = default_spec();
+    set(&mut spec, pointer, value);
+    spec
+}
+
+fn set(spec: &mut Value, pointer: &str, value: Value) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match spec.pointer_mut(parent).unwrap_or_else(|| panic!("{parent}")) {
+        Value::Object(object) => {
+            object.insert(name.to_owned(), value);
+        }
+        Value::Array(array) => {
+            let index: usize = name.parse().unwrap();
+            if index < array.len() { array[index] = value } else { array.push(value) }
+        }
+        other => panic!("{parent} is {other}"),
+    }
+}
+
+fn remove(spec: &mut Value, pointer: &str) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match spec.pointer_mut(parent).unwrap() {
+        Value::Object(object) => drop(object.remove(name)),
+        Value::Array(array) => drop(array.remove(name.parse().unwrap())),
+        other => panic!("{parent} is {other}"),
+    }
+}
+
+fn error(spec: &Value) -> String {
+    Config::from_value(spec).expect_err("refused").to_string()
+}
+
+#[track_caller]
+fn refused(pointer: &str, value: Value, message: &str) {
+    assert_eq!(error(&with(pointer, value)), message);
+}
+
+#[track_caller]
+fn accepted(pointer: &str, value: Value) -> Config {
+    Config::from_value(&with(pointer, value)).unwrap()
+}
+
+#[track_caller]
+fn warned(pointer: &str, value: Value, message: &str) {
+    assert_eq!(accepted(pointer, value).warnings(), [message]);
+}
+
+#[test]
+fn the_default_is_accepted_without_warnings() {
+    let config = Config::from_value(&default_spec()).unwrap();
+    assert_eq!(config.warnings(), [""; 0]);
+    assert_eq!((config.oci_version(), config.hostname()), ("1.3.0", Some("no-frills")));
+    assert_eq!((config.root_path(), config.readonly_root()), ("rootfs", true));
+    assert_eq!(config.args(), ["sh"]);
+    assert!(config.has_namespace(namespace::PID) && !config.has_namespace(namespace::USER));
+}
+
+#[test]
+fn what_is_not_json_is_named_by_line_and_column() {
+    let error = Config::from_json(b"{]").unwrap_err();
+    assert_eq!((error.pointer.as_str(), error.to_string().as_str()), ("", "not JSON: key must be a string at line 1 column 2"));
+    assert_eq!(Config::from_json(b"[]").unwrap_err().to_string(), "expected an object, found an array");
+    let deep = "[".repeat(100_000);
+    assert!(Config::from_json(deep.as_bytes()).unwrap_err().message.starts_with("not JSON: recursion limit"));
+}
+
+#[test]
+fn pointers_are_escaped() {
+    assert_eq!(escape("a/b~c"), "a~1b~0c");
+    refused("/annotations", json!({"a/b~": 1}), "/annotations/a~1b~0: expected a string, found a number");
+}
+
+#[test]
+fn null_is_absent() {
+    for name in ["hostname", "mounts", "annotations", "hooks"] {
+        accepted(&format!("/{name}"), Value::Null);
+    }
+    for name in ["seccomp", "resources", "devices", "maskedPaths", "cgroupsPath"] {
+        accepted(&format!("/linux/{name}"), Value::Null);
+    }
+    refused("/process", Value::Null, "/process: required, but missing");
+}
+
+#[test]
+fn unknown_properties_are_ignored() {
+    for pointer in ["/x", "/process/x", "/root/x", "/linux/x", "/linux/resources/x", "/mounts/0/x", "/process/user/x"] {
+        accepted(pointer, json!({"anything": [1, null]}));
+    }
+}
+
+#[test]
+fn the_version_has_to_be_1() {
+    for version in ["1.0.2-dev", "1.3.0", "1.0.0", "1.2.1+build.5", "1.0.0-rc.1+x-y"] {
+        accepted("/ociVersion", version.into());
+    }
+    refused("/ociVersion", "2.0.0".into(), "/ociVersion: version \"2.0.0\" is not supported, only 1.x.y");
+    refused("/ociVersion", "0.5.0-dev".into(), "/ociVersion: version \"0.5.0-dev\" is not supported, only 1.x.y");
+    for version in ["", "1", "1.0", "1.0.0.0", "1.0.x", "01.0.0", "1.0.00", "1.0.0-", "1.0.0+", "1.0.0-a..b", "v1.0.0", " 1.0.0", "-1.0.0"] {
+        let message = format!("/ociVersion: {version:?} is not a version such as 1.3.0");
+        refused("/ociVersion", version.into(), &message);
+    }
+    refused("/ociVersion", Value::Null, "/ociVersion: required, but missing");
+}
+
+#[test]
+fn a_process_needs_arguments_and_a_directory() {
+    refused("/process/args", Value::Null, "/process/args: required, but missing");
+    refused("/process/args", json!([]), "/process/args: must not be empty");
+    refused("/process/args", json!(["a", 1]), "/process/args/1: expected a string, found a number");
+    refused("/process/args", json!(["a", null]), "/process/args/1: expected a string, found null");
+    refused("/process/args", json!(["a\0b"]), "/process/args/0: holds a NUL character");
+    refused("/process/cwd", Value::Null, "/process/cwd: required, but missing");
+    refused("/process/cwd", "".into(), "/process/cwd: must be an absolute path");
+    refused("/process/cwd", "a".into(), "/process/cwd: must be an absolute path");
+    assert_eq!(accepted("/process/cwd", "/a//b/../c/".into()).process.cwd, "/a/c");
+    assert_eq!(accepted("/process/cwd", "/../..".into()).process.cwd, "/");
+    refused("/process/commandLine", "x".into(), &format!("/process/commandLine: {OTHER_PLATFORM}"));
+    refused("/root", Value::Null, "/root: required, but missing");
+    refused("/root/path", Value::Null, "/root/path: required, but missing");
+    refused("/root/path", "".into(), "/root/path: must not be empty");
+}
+
+#[test]
+fn ids_are_numbers_in_range() {
+    let user = accepted("/process/user", json!({"uid": 4294967294_u32, "gid": 7, "additionalGids": [0, 5], "umask": 0o77})).process.user;
+    assert_eq!((user.uid, user.gid, user.umask), (4294967294, 7, Some(0o77)));
+    assert_eq!(user.additional_gids, [0, 5]);
+    for (value, found) in [(json!(4294967295_u32), "4294967295"), (json!(-1), "-1"), (json!(1.5), "1.5"), (json!(u64::MAX), "18446744073709551615")] {
+        let message = format!("/process/user/uid: expected an integer from 0 to 4294967294, found {found}");
+        refused("/process/user/uid", value, &message);
+    }
+    refused("/process/user/uid", "0".into(), "/process/user/uid: expected an integer, found a string");
+    refused("/process/user/additionalGids", json!([1, "x"]), "/process/user/additionalGids/1: expected an integer, found a string");
+    refused("/process/user/umask", json!(512), "/process/user/umask: 512 is more than 511 (octal 777)");
+    warned("/process/user/username", "root".into(), "/process/user/username: ignored: only uid and gid count on Linux");
+    accepted("/process/user/username", "".into());
+    accepted("/process/user", Value::Null);
+}
+
+#[test]
+fn unknown_capabilities_are_warnings() {
+    let sets = json!({"bounding": ["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"], "ambient": ["CAP_KILL", "CAP_KILL"]});
+    let config = accepted("/process/capabilities", sets);
+    assert_eq!((config.process.capabilities.bounding, config.process.capabilities.ambient), (1 | 1 << 40, 1 << 5));
+    assert_eq!(config.process.capabilities.effective, 0);
+    for name in ["CAP_FOO", "KILL", "cap_kill", "", "CAP_CAP_KILL"] {
+        let message = format!("/process/capabilities/effective/0: unknown capability {name:?}, ignored");
+        warned("/process/capabilities/effective", json!([name]), &message);
+    }
+    refused("/process/capabilities/effective", json!([5]), "/process/capabilities/effective/0: expected a string, found a number");
+}
+
+#[test]
+fn resource_limits_are_checked() {
+    let limit = |name: &str, soft: u64, hard: u64| json!({"type": name, "soft": soft, "hard": hard});
+    let config = accepted("/process/rlimits", json!([limit("RLIMIT_RTTIME", 1, u64::MAX), limit("RLIMIT_CPU", 0, 0)]));
+    assert_eq!(config.process.rlimits[0], process::Rlimit { resource: 15, soft: 1, hard: u64::MAX });
+    refused("/process/rlimits", json!([limit("RLIMIT_FOO", 1, 1)]), "/process/rlimits/0/type: unknown resource limit \"RLIMIT_FOO\"");
+    refused("/process/rlimits", json!([limit("CPU", 1, 1)]), "/process/rlimits/0/type: unknown resource limit \"CPU\"");
+    let twice = json!([limit("RLIMIT_AS", 1, 1), limit("RLIMIT_AS", 1, 1)]);
+    refused("/process/rlimits", twice, "/process/rlimits/1/type: RLIMIT_AS is set twice");
+    refused("/process/rlimits", json!([limit("RLIMIT_AS", 2, 1)]), "/process/rlimits/0: the soft limit 2 is above the hard limit 1");
+    refused("/process/rlimits", json!([{"type": "RLIMIT_AS", "soft": 1}]), "/process/rlimits/0/hard: required, but missing");
+}
+
+#[test]
+fn the_oom_score_and_the_console_have_ranges() {
+    assert_eq!(accepted("/process/oomScoreAdj", json!(0)).process.oom_score_adj, Some(0));
+    assert_eq!(accepted("/process/oomScoreAdj", Value::Null).process.oom_score_adj, None);
+    refused("/process/oomScoreAdj", json!(1001), "/process/oomScoreAdj: expected an integer from -1000 to 1000, found 1001");
+    assert_eq!(accepted("/process/consoleSize", json!({"height": 25, "width": 80})).process.console_size, Some((25, 80)));
+    assert_eq!(accepted("/process/consoleSize", json!({"height": 0, "width": 0})).process.console_size, None);
+    refused("/process/consoleSize", json!({"height": 65536, "width": 1}), "/process/consoleSize/height: expected an integer from 0 to 65535, found 65536");
+}
+
+#[test]
+fn names_need_a_uts_namespace() {
+    let mut spec = default_spec();
+    set(&mut spec, "/linux/namespaces", json!([{"type": "mount"}]));
+    assert_eq!(error(&spec), "/hostname: needs a new namespace of type \"uts\"");
+    set(&mut spec, "/hostname", "".into());
+    Config::from_value(&spec).unwrap();
+    set(&mut spec, "/domainname", "x".into());
+    assert_eq!(error(&spec), "/domainname: needs a new namespace of type \"uts\"");
+    refused("/hostname", "x".repeat(65).into(), "/hostname: 65 bytes, but the kernel takes at most 64");
+    accepted("/hostname", "x".repeat(64).into());
+}
+
+#[test]
+fn namespaces_are_new_and_each_is_named_once() {
+    let list = |more: Value| json!([{"type": "mount"}, {"type": "uts"}, more]);
+    refused("/linux/namespaces", list(json!({"type": "uts"})), "/linux/namespaces/2/type: a second namespace of type \"uts\"");
+    refused("/linux/namespaces", list(json!({"type": "foo"})), "/linux/namespaces/2/type: unknown namespace type \"foo\"");
+    refused("/linux/namespaces", list(json!({})), "/linux/namespaces/2/type: required, but missing");
+    refused("/linux/namespaces", list(json!({"type": "time"})), &format!("/linux/namespaces/2/type: a time namespace is {NOT_YET}"));
+    let joined = list(json!({"type": "network", "path": "/proc/1/ns/net"}));
+    refused("/linux/namespaces", joined, &format!("/linux/namespaces/2/path: joining a namespace is {NOT_YET}"));
+    accepted("/linux/namespaces", list(json!({"type": "network", "path": ""})));
+    let message = "/linux/namespaces: a namespace of type \"mount\" is required: the rootfs cannot be entered without";
+    refused("/linux/namespaces", json!([{"type": "uts"}]), message);
+    refused("/linux", Value::Null, message);
+}
+
+#[test]
+fn maps_of_ids_go_with_a_user_namespace() {
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+    refused("/linux/uidMappings", map.clone(), "/linux/uidMappings: maps ids, but there is no new namespace of type \"user\"");
+    let spec = |uid: Value, gid: Value| {
+        let mut spec = with("/linux/namespaces/6", json!({"type": "user"}));
+        set(&mut spec, "/linux/uidMappings", uid);
+        set(&mut spec, "/linux/gidMappings", gid);
+        spec
+    };
+    let valid = spec(map.clone(), map.clone());
+    Config::from_value(&valid).unwrap();
+    let message = "required: a new user namespace without maps has no ids";
+    assert_eq!(error(&spec(json!([]), map.clone())), format!("/linux/uidMappings: {message}"));
+    assert_eq!(error(&spec(map.clone(), Value::Null)), format!("/linux/gidMappings: {message}"));
+    let one = |container: u64, host: u64, size: u64| json!([{"containerID": container, "hostID": host, "size": size}]);
+    assert_eq!(error(&spec(one(0, 0, 0), map.clone())), "/linux/uidMappings/0/size: maps no id");
+    let message = "/linux/uidMappings/0: leads beyond the last id, 4294967294";
+    assert_eq!(error(&spec(one(0, 4294967294, 2), map.clone())), message);
+    Config::from_value(&spec(one(0, 0, 4294967295), map.clone())).unwrap();
+    let many: Vec<Value> = (0..340).map(|id| one(id, id, 1)[0].clone()).collect();
+    assert_eq!(error(&spec(many.into(), map.clone())), "/linux/uidMappings: the kernel takes fewer than 340 maps");
+    for (pointer, value, at) in [
+        ("/process/user/uid", json!(10), "/process/user/uid"),
+        ("/process/user/gid", json!(10), "/process/user/gid"),
+        ("/process/user/additionalGids", json!([3, 10]), "/process/user/additionalGids/1"),
+    ] {
+        let mut spec = valid.clone();
+        set(&mut spec, pointer, value);
+        assert_eq!(error(&spec), format!("{at}: 10 is not mapped in the container's user namespace"));
+    }
+    let mut spec = valid;
+    remove(&mut spec, "/linux/namespaces/5");
+    let message = "in a new user namespace the kernel mounts cgroup only with a new namespace of type \"cgroup\" too";
+    assert_eq!(error(&spec), format!("/mounts/6/type: {message}"));
+}
+
+#[test]
+fn devices_are_checked() {
+    let device = json!({"type": "c", "path": "/dev/x", "major": 1, "minor": 3});
+    let config = accepted("/linux/devices", json!([device]));
+    assert_eq!((config.linux.devices[0].mode, config.linux.devices[0].uid), (0o666, 0));
+    let change = |name: &str, value: Value| {
+        let mut device = device.clone();
+        device[name] = value;
+        json!([device])
+    };
+    // The engine's own mode, with the type.
+    assert_eq!(accepted("/linux/devices", change("fileMode", json!(0o20640))).linux.devices[0].mode, 0o640);
+    let refused = |name: &str, value: Value, message: &str| {
+        refused("/linux/devices", change(name, value), &format!("/linux/devices/0/{name}: {message}"));
+    };
+    refused("fileMode", json!(0o200000), "expected an integer from 0 to 65535, found 65536");
+    refused("type", "x".into(), "unknown device type \"x\"");
+    refused("type", Value::Null, "required, but missing");
+    refused("path", "dev/x".into(), "must be an absolute path");
+    refused("path", "/../x".into(), "\"/../x\" leads out of the root");
+    refused("path", "/".into(), "the root is no device");
+    refused("major", Value::Null, "required, but missing");
+    refused("major", json!(4096), "expected an integer from 0 to 4095, found 4096");
+    refused("minor", json!(-1), "expected an integer from 0 to 1048575, found -1");
+    refused("uid", json!(-1), "expected an integer from 0 to 4294967294, found -1");
+    accepted("/linux/devices", json!([{"type": "p", "path": "/fifo"}]));
+}
+
+#[test]
+fn device_rules_are_checked() {
+    let rules = json!([{"allow": true, "type": "c", "major": 1, "minor": -1, "access": "rm"}]);
+    let rule = accepted("/linux/resources/devices", rules).linux.device_rules.unwrap()[0];
+    assert_eq!(rule.to_string(), "allow c 1:* rm");
+    let refused = |rule: Value, message: &str| refused("/linux/resources/devices", json!([rule]), message);
+    refused(json!({"access": "r"}), "/linux/resources/devices/0/allow: required, but missing");
+    refused(json!({"allow": true}), "/linux/resources/devices/0/access: required, but missing");
+    for access in ["", "x", "rw "] {
+        let message = "/linux/resources/devices/0/access: expected some of the letters r, w and m";
+        refused(json!({"allow": true, "access": access}), message);
+    }
+    refused(json!({"allow": true, "access": "r", "type": "p"}), "/linux/resources/devices/0/type: unknown device type \"p\"");
+    refused(
+        json!({"allow": true, "access": "r", "major": -2}),
+        "/linux/resources/devices/0/major: expected an integer from -1 to 4095, found -2",
+    );
+    assert!(accepted("/linux/resources/devices", json!([])).linux.device_rules.is_none());
+}
+
+#[test]
+fn hidden_and_readonly_paths_are_absolute() {
+    for name in ["maskedPaths", "readonlyPaths"] {
+        let pointer = format!("/linux/{name}");
+        refused(&pointer, json!(["/a", "proc/kcore"]), &format!("{pointer}/1: must be an absolute path"));
+        refused(&pointer, json!(["/../a"]), &format!("{pointer}/0: \"/../a\" leads out of the root"));
+        accepted(&pointer, json!([]));
+    }
+}
+
+fn mount(destination: &str, kind: &str, options: &[&str]) -> Value {
+    json!([{"destination": destination, "type": kind, "source": "/s", "options": options}])
+}
+
+fn read_mount(options: &[&str]) -> Mount {
+    accepted("/mounts", mount("/m", "tmpfs", options)).mounts[0].clone()
+}
+
+#[test]
+fn options_are_sorted_and_known_once() {
+    let names: Vec<&str> = mount_options().collect();
+    assert!(names.is_sorted() && names.contains(&"rro") && !names.contains(&"idmap"));
+}
+
+#[test]
+fn later_options_override_earlier_ones() {
+    let attributes = read_mount(&["ro", "nosuid", "rw", "noatime", "strictatime"]).attributes;
+    assert_eq!(attributes, Attributes { set: attr::NOSUID | attr::STRICTATIME, clear: attr::RDONLY | attr::ATIME });
+    let mount = read_mount(&["rw", "ro", "rro", "rdev", "rnoatime", "relatime"]);
+    assert_eq!(mount.attributes, Attributes { set: attr::RDONLY, clear: attr::ATIME });
+    let recursive = Attributes { set: attr::RDONLY | attr::NOATIME, clear: attr::NODEV | attr::ATIME };
+    assert_eq!(mount.recursive_attributes, recursive);
+}
+
+#[test]
+fn other_options_are_the_file_systems() {
+    let read = read_mount(&["", "mode=755", "size=", "newinstance", "sync", "async", "defaults", "a=b=c"]);
+    let parameters: Vec<_> = read.parameters.iter().map(|p| (p.option, p.key.as_str(), p.value.as_deref())).collect();
+    let expected =
+        [(1, "mode", Some("755")), (2, "size", Some("")), (3, "newinstance", None), (4, "sync", None), (7, "a", Some("b=c"))];
+    assert_eq!(parameters, expected);
+    let message = "/mounts/0/options/0: an option without a name";
+    refused("/mounts", mount("/m", "tmpfs", &["=x"]), message);
+    let long = format!("a={}", "x".repeat(256));
+    refused("/mounts", mount("/m", "tmpfs", &[&long]), "/mounts/0/options/0: 256 bytes, but fsconfig(2) takes at most 255");
+}
+
+#[test]
+fn options_that_cannot_be_honoured_are_refused_or_warned_about() {
+    for option in ["idmap", "ridmap", "tmpcopyup"] {
+        let message = format!("/mounts/0/options/1: {option:?} is {NOT_YET}");
+        refused("/mounts", mount("/m", "bind", &["ro", option]), &message);
+    }
+    warned("/mounts", mount("/m", "tmpfs", &["mand"]), "/mounts/0/options/0: \"mand\" is ignored: Linux has no mandatory locks since 5.15");
+    warned("/mounts", mount("/m", "bind", &["ro", "sync"]), "/mounts/0/options/1: \"sync\" is ignored: a bind mount cannot change it");
+    refused("/mounts", mount("/m", "bind", &["size=1"]), "/mounts/0/options/0: \"size\" is not an option of bind mounts");
+    let message = format!("/mounts/0/options/1: changing \"size\" of a mounted file system is {NOT_YET}");
+    refused("/mounts", mount("/m", "tmpfs", &["remount", "size=1"]), &message);
+    let mut spec = with("/mounts", mount("/m", "bind", &[]));
+    set(&mut spec, "/mounts/0/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 1}]));
+    assert_eq!(error(&spec), format!("/mounts/0/uidMappings: {NOT_YET}"));
+    set(&mut spec, "/mounts/0/uidMappings", json!([]));
+    Config::from_value(&spec).unwrap();
+}
+
+#[test]
+fn the_kind_of_a_mount_follows_from_type_and_options() {
+    let kind = |kind: &str, options: &[&str]| accepted("/mounts", mount("/m", kind, options)).mounts[0].kind.clone();
+    assert_eq!(kind("cgroup", &[]), MountKind::Filesystem("cgroup2".into()));
+    assert_eq!(kind("bind", &[]), MountKind::Bind { recursive: false });
+    assert_eq!(kind("bind", &["rbind"]), MountKind::Bind { recursive: true });
+    assert_eq!(kind("none", &["rbind", "ro"]), MountKind::Bind { recursive: true });
+    assert_eq!(kind("tmpfs", &["bind"]), MountKind::Bind { recursive: false });
+    assert_eq!(kind("bind", &["remount", "bind", "ro"]), MountKind::Remount);
+    refused("/mounts", mount("/m", "none", &[]), "/mounts/0/type: \"none\" needs the option bind, rbind or remount");
+    refused("/mounts", mount("/m", "", &[]), "/mounts/0/type: required, but missing");
+    refused("/mounts", json!([{"destination": "/m", "type": "bind"}]), "/mounts/0/source: required, but missing");
+    refused("/mounts", json!([{"type": "tmpfs"}]), "/mounts/0/destination: required, but missing");
+}
+
+#[test]
+fn destinations_lie_in_the_container() {
+    let destination = |path: &str| accepted("/mounts", mount(path, "tmpfs", &[])).mounts[0].destination.clone();
+    assert_eq!(destination("/a//b/./../c/"), "/a/c");
+    let message = "/mounts/0/destination: \"a\" is not absolute, taken as relative to /";
+    warned("/mounts", mount("a", "tmpfs", &[]), message);
+    for path in ["/..", "/../../etc", "/a/../../b"] {
+        let message = format!("/mounts/0/destination: {path:?} leads out of the root");
+        refused("/mounts", mount(path, "tmpfs", &[]), &message);
+    }
+    refused("/mounts", mount("/a/..", "tmpfs", &[]), "/mounts/0/destination: the root itself cannot be mounted over");
+    accepted("/mounts", mount("/", "", &["remount", "ro"]));
+}
+
+#[test]
+fn nothing_but_procfs_covers_proc() {
+    let at = |destination: &str, kind: &str, source: &str| {
+        Config::from_value(&with("/mounts", json!([{"destination": destination, "type": kind, "source": source}])))
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(at("/proc", "proc", "proc"), Ok(()));
+    assert_eq!(at("/proc/", "bind", "/proc/"), Ok(()));
+    assert_eq!(at("/proc/cpuinfo", "bind", "/lxcfs/cpuinfo"), Ok(()));
+    assert_eq!(at("/process", "tmpfs", ""), Ok(()));
+    let only = "/mounts/0/destination: only a mount of type proc, or a bind of the host's /proc, may cover /proc";
+    for (kind, source) in [("tmpfs", ""), ("bind", "/srv"), ("sysfs", ""), ("bind", "proc/../x")] {
+        assert_eq!(at("/x/../proc", kind, source), Err(only.into()), "{kind}");
+    }
+    let inside = "/mounts/0/destination: nothing may be mounted in /proc but binds over the files that lxcfs provides";
+    for (destination, kind) in [("/proc/sys", "bind"), ("/proc/cpuinfo", "tmpfs"), ("/proc/self/attr", "bind"), ("/proc/cpuinfo/x", "bind")] {
+        assert_eq!(at(destination, kind, "/x"), Err(inside.into()), "{destination}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_where_it_asks_for_something() {
+    for (pointer, value) in [
+        ("/hooks/prestart", json!([{"path": "/x"}])),
+        ("/hooks/poststop", json!([{"path": "/x"}])),
+        ("/process/apparmorProfile", json!("x")),
+        ("/process/selinuxLabel", json!("x")),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE"})),
+        ("/process/scheduler", json!({"policy": "SCHED_OTHER"})),
+        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
+        ("/linux/sysctl", json!({"net.core.somaxconn": "1"})),
+        ("/linux/mountLabel", json!("x")),
+        ("/linux/netDevices", json!({"eth0": {}})),
+        ("/linux/intelRdt", json!({"closID": "x"})),
+        ("/linux/personality/domain", json!("LINUX")),
+        ("/linux/memoryPolicy/mode", json!("MPOL_BIND")),
+        ("/linux/timeOffsets/boottime/secs", json!(-1)),
+        ("/linux/rootfsPropagation", json!("shared")),
+        ("/linux/resources/unified", json!({"memory.high": "1"})),
+        ("/linux/resources/pids/limit", json!(0)),
+        ("/linux/resources/pids/limit", json!(10)),
+        ("/linux/resources/memory/limit", json!(1)),
+        ("/linux/resources/memory/swappiness", json!(60)),
+        ("/linux/resources/memory/disableOOMKiller", json!(true)),
+        ("/linux/resources/cpu/shares", json!(2)),
+        ("/linux/resources/cpu/cpus", json!("0")),
+        ("/linux/resources/cpu/quota", json!(1)),
+        ("/linux/resources/cpu/period", json!(u64::MAX)),
+        ("/linux/resources/blockIO/weight", json!(10)),
+        ("/linux/resources/blockIO/weightDevice", json!([{}])),
+        ("/linux/resources/hugepageLimits", json!([{}])),
+        ("/linux/resources/network/classID", json!(1)),
+        ("/linux/resources/network/priorities", json!([{}])),
+        ("/linux/resources/rdma", json!({"x": {}})),
+    ] {
+        refuse_at(pointer, value, NOT_YET);
+    }
+    for platform in ["windows", "solaris", "vm", "zos", "freebsd"] {
+        refuse_at(&format!("/{platform}/x"), json!(1), OTHER_PLATFORM);
+    }
+}
+
+/// Puts a value where it may need objects around it; the pointer named is its own, or that of an
+/// object around it that is refused as a whole.
+#[track_caller]
+fn refuse_at(pointer: &str, value: Value, why: &str) {
+    let mut spec = default_spec();
+    let names: Vec<&str> = pointer.split('/').skip(1).collect();
+    let mut at = String::new();
+    for name in &names[..names.len() - 1] {
+        at = format!("{at}/{name}");
+        if spec.pointer(&at).is_none() {
+            set(&mut spec, &at, json!({}));
+        }
+    }
+    set(&mut spec, pointer, value);
+    let error = Config::from_value(&spec).expect_err(pointer);
+    assert_eq!(error.message, why, "{pointer}");
+    assert!(pointer == error.pointer || why == OTHER_PLATFORM && pointer.starts_with(&error.pointer), "{pointer}: {error}");
+}
+
+#[test]
+fn what_asks_for_nothing_is_absent() {
+    for (pointer, value) in [
+        ("/hooks", json!({})),
+        ("/hooks", json!({"prestart": [], "poststop": null})),
+        ("/process/apparmorProfile", json!("")),
+        ("/process/selinuxLabel", json!("")),
+        ("/process/ioPriority", json!({})),
+        ("/process/oomScoreAdj", json!(0)),
+        ("/process/execCPUAffinity", json!({"initial": "0-3"})),
+        ("/linux/seccomp", Value::Null),
+        ("/linux/sysctl", json!({})),
+        ("/linux/intelRdt", json!({})),
+        ("/linux/timeOffsets", json!({"monotonic": {"secs": 0, "nanosecs": 0}})),
+        ("/linux/rootfsPropagation", json!("")),
+        ("/linux/rootfsPropagation", json!("rslave")),
+        ("/linux/rootfsPropagation", json!("slave")),
+        ("/linux/resources", json!({"memory": {}, "cpu": {"shares": 0}, "blockIO": {"weight": 0}})),
+        ("/linux/resources/pids", json!({"limit": -1})),
+        ("/linux/resources/memory", json!({"limit": -1, "swap": 0, "swappiness": 0, "disableOOMKiller": false})),
+        ("/linux/resources/cpu", json!({"quota": -1, "period": 0, "cpus": "", "realtimeRuntime": 0, "idle": 0})),
+        ("/linux/resources/hugepageLimits", json!([])),
+        ("/linux/resources/unified", json!({})),
+        ("/linux/resources/network", json!({"priorities": []})),
+        ("/windows", json!({})),
+        ("/zos", json!({})),
+    ] {
+        assert_eq!(accepted(pointer, value).warnings(), [""; 0], "{pointer}");
+    }
+    refused("/linux/rootfsPropagation", "foo".into(), "/linux/rootfsPropagation: unknown propagation \"foo\"");
+}
+
+#[test]
+fn what_is_not_supported_has_a_type_all_the_same() {
+    refused("/linux/resources/memory", json!({"limit": "1"}), "/linux/resources/memory/limit: expected an integer, found a string");
+    refused("/linux/seccomp", json!(""), "/linux/seccomp: expected an object, found a string");
+    refused("/hooks", json!({"prestart": {}}), "/hooks/prestart: expected an array, found an object");
+}
+
+/// Calls `visit` with the pointer of every value below `value`.
+fn walk(value: &Value, pointer: &str, visit: &mut dyn FnMut(&str, &Value)) {
+    visit(pointer, value);
+    match value {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{pointer}/{index}"), visit);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                walk(member, &format!("{pointer}/{}", escape(name)), visit);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn pointers(spec: &Value) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    walk(spec, "", &mut |pointer, value| all.push((pointer.to_owned(), value.clone())));
+    all
+}
+
+/// The fixtures that are whole configurations, without what is refused.
+pub(super) fn fixtures() -> Vec<Value> {
+    let texts = [
+        include_str!("../../tests/fixtures/docker-default.json"),
+        include_str!("../../tests/fixtures/docker-privileged.json"),
+        include_str!("../../tests/fixtures/docker-tty.json"),
+        include_str!("../../tests/fixtures/docker-user-caps-readonly-volume.json"),
+        include_str!("../../tests/fixtures/podman-default.json"),
+        include_str!("../../tests/fixtures/podman-userns.json"),
+    ];
+    texts.into_iter().map(|text| supported(serde_json::from_str(text).unwrap())).collect()
+}
+
+/// Removes the settings that this version refuses.
+fn supported(mut spec: Value) -> Value {
+    while let Err(error) = Config::from_value(&spec) {
+        assert_eq!(error.message, NOT_YET, "{error}");
+        // The object around it may not stay: without its limit it is not valid.
+        remove(&mut spec, error.pointer.strip_suffix("/limit").unwrap_or(&error.pointer));
+    }
+    spec
+}
+
+#[test]
+fn a_wrong_type_anywhere_is_an_error_that_names_the_place() {
+    let wrong = [json!(true), json!(7), json!("x"), json!([]), json!({}), json!([null]), json!({"a": null})];
+    let mut count = 0;
+    for spec in fixtures().into_iter().chain([default_spec()]) {
+        let all = pointers(&spec);
+        // All of the many devices are alike.
+        let all = all.into_iter().filter(|(pointer, _)| !pointer.starts_with("/linux/devices/2"));
+        for (pointer, old) in all.filter(|(pointer, _)| !pointer.is_empty()) {
+            for new in wrong.iter().filter(|new| std::mem::discriminant(*new) != std::mem::discriminant(&old)) {
+                let mut changed = spec.clone();
+                *changed.pointer_mut(&pointer).unwrap() = new.clone();
+                let error = Config::from_value(&changed).expect_err(&pointer);
+                assert_eq!(error.pointer, pointer, "{new}: {error}");
+                assert!(error.message.starts_with("expected "), "{error}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 1000, "{count}");
+}
+
+#[test]
+fn odd_values_anywhere_do_not_panic() {
+    use crate::compile::{CompileOptions, compile};
+    let options = CompileOptions { bundle: "/b".as_ref(), id: "x", no_pivot: false, no_new_keyring: false };
+    let odd = [
+        json!(""), json!("/"), json!(".."), json!("a\0"), json!("=:="), json!("\u{10ffff}"), json!(-1), json!(0), json!(u64::MAX),
+        json!(i64::MIN), json!(1e300), json!(0.5), Value::Null,
+    ];
+    for spec in [default_spec(), fixtures().pop().unwrap()] {
+        for (pointer, _) in pointers(&spec).into_iter().filter(|(pointer, _)| !pointer.is_empty()) {
+            for value in &odd {
+                let mut changed = spec.clone();
+                *changed.pointer_mut(&pointer).unwrap() = value.clone();
+                if let Ok(program) = Config::from_value(&changed).and_then(|config| compile(&config, &options)) {
+                    assert!(!program.describe().is_empty());
+                }
+            }
+            let mut changed = spec.clone();
+            remove(&mut changed, &pointer);
+            match Config::from_value(&changed) {
+                Ok(config) => drop(compile(&config, &options)),
+                // The place that is missing, or another that needs it.
+                Err(error) => assert!(error.pointer.starts_with('/'), "{pointer}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_process_of_exec_is_read_as_one_of_create() {
+    for text in [
+        include_str!("../../tests/fixtures/docker-exec-process.json"),
+        include_str!("../../tests/fixtures/docker-exec-user-process.json"),
+    ] {
+        let process: Value = serde_json::from_str(text).unwrap();
+        let args = process["args"].clone();
+        assert_eq!(json!(accepted("/process", process).args()), args);
+    }
+}
