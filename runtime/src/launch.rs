@@ -118,17 +118,28 @@ pub(crate) fn launch<'i>(
             Goal::Created => Some(start::listen(directory)?),
             Goal::Running => None,
         };
-        let parent = launch.spawn(init()?, &options, cgroup_dir.as_fd())?;
+        let (parent, child) = socket::pair().map_err(Error::system("making a socket pair"))?;
+        // Sent before there is an init, it need not wait for it.
+        let early = launch.program.id_maps.is_none() && launch.program.steps.bytes().len() <= PLAN_PIECE;
+        let mut unsent = Some(sources);
+        if early {
+            launch.send_plan(&parent, unsent.take())?;
+        }
+        launch.spawn(init()?, &options, cgroup_dir.as_fd(), child)?;
         launch.prepare_child()?;
-        launch.send_plan(&parent, sources)?;
+        if !early {
+            launch.send_plan(&parent, unsent.take())?;
+        }
+        launch.send_further_sources(&parent)?;
         // While init is at work: it needs no device but those that every container may use, and the
         // container's program does not run yet.
         launch.set_devices(&cgroup_dir)?;
+        let ignored = launch.note_process()?;
         match goal {
             Goal::Running => {
                 launch.write_pid_file()?;
                 launch.journal.write(&launch.record)?;
-                socket_send(&parent, &Message::new(Kind::Start), &[])?;
+                launch.tell(&parent, &Message { detail: ignored, ..Message::new(Kind::Start) }, &[])?;
                 launch.follow(&parent, Kind::Start)?;
             }
             Goal::Created => {
@@ -136,7 +147,7 @@ pub(crate) fn launch<'i>(
                 launch.write_pid_file()?;
                 launch.journal.write(&launch.record)?;
                 let attached: Vec<RawFd> = listener.iter().map(AsRawFd::as_raw_fd).collect();
-                socket_send(&parent, &Message::new(Kind::Created), &attached)?;
+                launch.tell(&parent, &Message { detail: ignored, ..Message::new(Kind::Created) }, &attached)?;
             }
         }
         if let (Some(socket), Some(console)) = (console_socket, &launch.console) {
@@ -185,9 +196,14 @@ impl Launch<'_> {
             .map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source })
     }
 
-    /// Starts init and returns the parent's end of their socket.
-    fn spawn(&mut self, init: BorrowedFd<'_>, options: &CreateOptions, cgroup: BorrowedFd<'_>) -> Result<OwnedFd> {
-        let (parent, child) = socket::pair().map_err(Error::system("making a socket pair"))?;
+    /// Starts init with its end of the socket.
+    fn spawn(
+        &mut self,
+        init: BorrowedFd<'_>,
+        options: &CreateOptions,
+        cgroup: BorrowedFd<'_>,
+        child: OwnedFd,
+    ) -> Result<()> {
         let mut descriptors = Vec::with_capacity(4 + options.preserved_fds.len());
         for (fd, number) in [(&options.stdin, 0), (&options.stdout, 1), (&options.stderr, 2)] {
             if let Some(fd) = fd {
@@ -209,9 +225,8 @@ impl Launch<'_> {
             cgroup: Some(cgroup),
             descriptors: &descriptors,
         });
-        let child = spawned.map_err(|errno| self.explain_clone(errno))?;
-        self.child = Some(child);
-        Ok(parent)
+        self.child = Some(spawned.map_err(|errno| self.explain_clone(errno))?);
+        Ok(())
     }
 
     fn explain_clone(&self, errno: Errno) -> Error {
@@ -250,38 +265,58 @@ impl Launch<'_> {
         Ok(())
     }
 
-    /// Sends the plan and all sources, and notes the process in the record.
-    fn send_plan(&mut self, parent: &OwnedFd, first: Vec<OwnedFd>) -> Result<()> {
+    /// Sends the plan and the first sources.
+    fn send_plan(&mut self, parent: &OwnedFd, sources: Option<Vec<OwnedFd>>) -> Result<()> {
+        let program = self.program;
+        let plan = program.steps.bytes();
+        let setup = Message { detail: plan.len() as u64, ..Message::new(Kind::Setup) };
+        let mut head = [0; MESSAGE_MAX];
+        let length = setup.encode(&mut head);
+        let head = head.get(..length).unwrap_or(&head);
+        let mut attached: Vec<RawFd> = sources.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+        for piece in plan.chunks(PLAN_PIECE) {
+            match socket::send(parent, &[head, piece], &attached) {
+                Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => return self.follow(parent, Kind::Failed),
+                result => result.map_err(Error::system("sending the plan to init"))?,
+            }
+            attached.clear();
+        }
+        Ok(())
+    }
+
+    fn send_further_sources(&mut self, parent: &OwnedFd) -> Result<()> {
+        let program = self.program;
+        for batch in program.sources.chunks(SOURCE_BATCH).skip(1) {
+            let sources = open_batch(batch)?;
+            let attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
+            self.tell(parent, &Message::new(Kind::Sources), &attached)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message to init.
+    fn tell(&mut self, parent: &OwnedFd, message: &Message<'_>, attached: &[RawFd]) -> Result<()> {
+        match socket_send(parent, message, attached) {
+            // It is gone, and its last words say why.
+            Err(Error::System { errno: Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED, .. }) => {
+                self.follow(parent, Kind::Failed)
+            }
+            result => result,
+        }
+    }
+
+    /// Notes the process in the record, and returns which signals it ignores.
+    fn note_process(&mut self) -> Result<u64> {
         let pid = self.pid();
         let Some(stat) = ProcessStat::read(pid)? else {
             return Err(self.init_ended());
         };
         self.record.process = Some(Process { pid, start_time: stat.start_time });
-        let plan = self.program.steps.bytes();
-        let setup = Message { step: stat.ignored_signals, detail: plan.len() as u64, ..Message::new(Kind::Setup) };
-        let mut head = [0; MESSAGE_MAX];
-        let length = setup.encode(&mut head);
-        let head = head.get(..length).unwrap_or(&head);
-        let mut attached: Vec<RawFd> = first.iter().map(AsRawFd::as_raw_fd).collect();
-        for piece in plan.chunks(PLAN_PIECE) {
-            socket::send(parent, &[head, piece], &attached).map_err(|errno| self.explain_send(errno))?;
-            attached.clear();
-        }
-        drop(first);
-        for batch in self.program.sources.chunks(SOURCE_BATCH).skip(1) {
-            let sources = open_batch(batch)?;
-            let attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
-            socket_send(parent, &Message::new(Kind::Sources), &attached)?;
-        }
-        Ok(())
+        Ok(u64::from(stat.ignored_signals))
     }
 
-    fn explain_send(&self, errno: Errno) -> Error {
-        if errno == Errno::EPIPE { self.init_ended() } else { Error::system("sending the plan to init")(errno) }
-    }
-
-    /// Reads what init says until it is ready ([`Kind::Ready`]) or, with [`Kind::Start`], until its end of
-    /// the socket is closed, as execve closes it.
+    /// Reads what init says until it is ready ([`Kind::Ready`]); with [`Kind::Start`], until its end of the
+    /// socket is closed, as execve closes it; with [`Kind::Failed`], until it has said what it died of.
     fn follow(&mut self, parent: &OwnedFd, until: Kind) -> Result<()> {
         let mut buffer = [0; MESSAGE_MAX];
         loop {

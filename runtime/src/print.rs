@@ -198,11 +198,9 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         ],
         Step::SetAmbient { ambient } => vec![Shown::names("ambient", capabilities(ambient))],
         Step::FindProgram { candidates } => vec![Shown::texts("candidates", candidates)],
-        Step::SetRlimit { resource, soft, hard } => vec![
-            Shown::word("resource", rlimit(resource)),
-            Shown::limit("soft", soft),
-            Shown::limit("hard", hard),
-        ],
+        Step::SetRlimit { resource, soft, hard } => {
+            vec![Shown::word("resource", rlimit(resource)), Shown::limit("soft", soft), Shown::limit("hard", hard)]
+        }
         Step::Execute { arguments, environment } => {
             vec![Shown::texts("arguments", arguments), Shown::texts("environment", environment)]
         }
@@ -236,7 +234,8 @@ fn make_node(name: Text<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> Vec<
 
 /// A step as one line: its name and its fields.
 fn line(step: &Step<'_>) -> String {
-    let fields: Vec<String> = fields(step).into_iter().map(|field| field.text).filter(|text| !text.is_empty()).collect();
+    let fields: Vec<String> =
+        fields(step).into_iter().map(|field| field.text).filter(|text| !text.is_empty()).collect();
     format!("{}({})", step.name(), fields.join(", "))
 }
 
@@ -335,13 +334,14 @@ impl Program {
             name: "device_rule",
             fields: vec![Shown::word("rule", rule.to_string())],
         };
-        let own = (0..).zip(&self.device_rules).map(move |(index, rule)| {
-            deed(Pointer::item("/linux/resources/devices", index), rule)
-        });
+        let own = (0..)
+            .zip(&self.device_rules)
+            .map(move |(index, rule)| deed(Pointer::item("/linux/resources/devices", index), rule));
         // The configuration's rules may be such that nothing is denied: then there is no program.
         let count = self.device_program.insns().len() as u64;
+        let pointer = if self.device_rules_asked { Pointer::DEVICE_RULES } else { Pointer::NO_SETTING };
         let load = (!self.device_program.allows_all()).then(|| Deed {
-            pointer: Pointer::DEVICE_RULES,
+            pointer,
             name: "bpf_device_program",
             fields: vec![Shown::number("instructions", count)],
         });
@@ -377,7 +377,8 @@ impl Program {
             return None;
         }
         let begin = (0..=at).rev().find(|index| steps.get(*index).is_some_and(is_begin))?;
-        let end = (at..steps.len()).find(|index| steps.get(*index).is_none_or(|step| !is_part(step) && !is_begin(step)))?;
+        let end =
+            (at..steps.len()).find(|index| steps.get(*index).is_none_or(|step| !is_part(step) && !is_begin(step)))?;
         let what = match steps.get(begin)? {
             Step::FsOpen { fstype } => format!("mounting {fstype:?}"),
             Step::UseSource { source } => {
@@ -388,7 +389,7 @@ impl Program {
             _ => return None,
         };
         match steps.get(end)? {
-            Step::Attach { path, .. } => Some(format!("{what} on {path:?}")),
+            Step::Attach { path, flags } => Some(format!("{what} on {:?}", destination(*path, *flags))),
             Step::AttachRoot { .. } => Some(format!("{what} as the root")),
             // The one that masks are made of.
             _ => Some(what.replacen("mounting", "preparing", 1)),
@@ -423,6 +424,13 @@ fn write(pointer: Pointer, file: &'static str, content: String) -> Deed {
     Deed { pointer, name: "write", fields: vec![file, content] }
 }
 
+/// Where a mount is attached, in full.
+fn destination(path: Text<'_>, flags: u8) -> String {
+    let path = String::from_utf8_lossy(path.bytes());
+    // The compiler opens no other directory for mounts.
+    if flags & attach::IN_DIRECTORY != 0 { format!("/dev/{path}") } else { path.into_owned() }
+}
+
 /// As it is written in the configuration.
 fn option(key: Text<'_>, value: Option<Text<'_>>) -> String {
     let mut option = key.bytes().to_vec();
@@ -434,7 +442,7 @@ fn option(key: Text<'_>, value: Option<Text<'_>>) -> String {
 }
 
 /// What a step does, without what its neighbours say about it.
-pub fn action(step: &Step<'_>) -> String {
+fn action(step: &Step<'_>) -> String {
     match step {
         Step::Unshare { flags: bits } => {
             format!("making namespaces {}", flags(u64::from(*bits), CLONE).join("|"))
@@ -452,7 +460,7 @@ pub fn action(step: &Step<'_>) -> String {
         Step::FsMount { .. } => "creating a mount".to_owned(),
         Step::UseSource { .. } => "taking a mount".to_owned(),
         Step::SetMountAttributes { .. } => "changing a mount".to_owned(),
-        Step::Attach { path, .. } => format!("attaching the mount at {path:?}"),
+        Step::Attach { path, flags } => format!("attaching the mount at {:?}", destination(*path, *flags)),
         Step::ChangeMount { path, .. } => format!("changing the mount at {path:?}"),
         Step::OpenDirectory { path } => format!("opening the directory {path:?}"),
         Step::UseMountAsDirectory {} => "taking the mount as the open directory".to_owned(),

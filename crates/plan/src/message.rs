@@ -12,13 +12,16 @@ const HEAD: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// To init: the plan and the first sources are attached as descriptors.
+    /// To init: the first piece of the plan follows, `detail` says how long the whole is; the first
+    /// sources are attached.
     Setup = 1,
     /// To init: more sources are attached.
     Sources = 2,
-    /// To init: all is recorded; wait on the attached listening socket to be started.
+    /// To init: all is recorded; wait on the attached listening socket to be started. `detail` says which
+    /// signals the parent ignores: bit N - 1 for signal N.
     Created = 3,
-    /// To init: execute what follows [`Step::Ready`](crate::Step::Ready).
+    /// To init: execute what follows [`Step::Ready`](crate::Step::Ready). `detail` as with `Created`, if there
+    /// was none.
     Start = 4,
     /// From init: everything before the start is done.
     Ready = 5,

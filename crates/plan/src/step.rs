@@ -357,7 +357,7 @@ steps! {
     } calls FACCESSAT2 STATX;
 
     /// Says that everything before the start is done and waits to be told to go on.
-    38 Ready {} calls SENDMSG RECVMSG ACCEPT4 CLOSE;
+    38 Ready {} calls SENDMSG RECVMSG ACCEPT4 RT_SIGACTION CLOSE;
 
     /// prlimit(2) on itself.
     39 SetRlimit {

@@ -43,7 +43,9 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Opt
     loop {
         let mut parts = [IoSliceMut::new(buffer)];
         let message = match recvmsg::<()>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Err(Errno::EINTR) => continue,
+            // The other end was closed before it had read all of ours. This is told once, ahead of what it
+            // said last; the next call has that, or the end of file.
+            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             result => result?,
         };
         let mut attached = None;
@@ -62,6 +64,18 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_words_of_an_end_that_did_not_listen_are_heard() {
+        let (left, right) = pair().unwrap();
+        send(&left, &[b"unread"], &[]).unwrap();
+        send(&right, &[b"last words"], &[]).unwrap();
+        drop(right);
+        let mut buffer = [0; 16];
+        let (length, _) = receive(&left, &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"last words");
+        assert_eq!(receive(&left, &mut buffer).unwrap().0, 0);
+    }
 
     #[test]
     fn a_datagram_brings_its_descriptor() {

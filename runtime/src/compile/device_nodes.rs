@@ -36,18 +36,21 @@ fn has_own_dev(config: &Config) -> bool {
 fn defaults(config: &Config) -> impl Iterator<Item = (&'static str, u32, u32)> {
     let devices = &config.linux.devices;
     let wanted = if has_own_dev(config) { DEFAULTS.as_slice() } else { &[] };
-    wanted.iter().copied().filter(|(name, ..)| {
-        !devices.iter().any(|device| device.path.strip_prefix("/dev/") == Some(name))
-    })
+    wanted
+        .iter()
+        .copied()
+        .filter(|(name, ..)| !devices.iter().any(|device| device.path.strip_prefix("/dev/") == Some(name)))
 }
 
 /// The configured devices, without those that a bound `/dev` brings or should bring, and without the
 /// multiplexer of terminals, which has to be that of the container's own devpts.
 fn configured(config: &Config) -> impl Iterator<Item = &Device> {
     let own_dev = has_own_dev(config);
-    config.linux.devices.iter().filter(move |device| {
-        device.path != "/dev/ptmx" && (own_dev || !device.path.starts_with("/dev/"))
-    })
+    config
+        .linux
+        .devices
+        .iter()
+        .filter(move |device| device.path != "/dev/ptmx" && (own_dev || !device.path.starts_with("/dev/")))
 }
 
 /// How many devices need a tree from the host.

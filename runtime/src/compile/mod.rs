@@ -16,6 +16,8 @@ mod device_nodes;
 mod mounts;
 mod pointer;
 mod process;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -84,7 +84,7 @@ fn mount_filesystem<'a>(steps: &mut Builder<'a>, mount: &'a Mount, fstype: &str,
         };
         steps.push(at, &step);
     }
-    let mut attributes = mount.attributes.set | mount.recursive_attributes.set;
+    let mut attributes = mount.attributes.and(mount.recursive_attributes).set;
     if attributes & attr::RDONLY != 0 {
         if is_late_readonly(mount, fstype) {
             attributes &= !attr::RDONLY;
@@ -129,7 +129,7 @@ fn bind<'a>(steps: &mut Builder<'a>, mount: &'a Mount, recursive: bool, is_share
         }
         _ => (Propagation { kind: propagation::SLAVE, recursive }, mount.propagation.as_slice()),
     };
-    set_bind_attributes(steps, mount, first);
+    set_bind_attributes(steps, mount, recursive, first);
     if !is_shared {
         for change in rest {
             steps.push(at, &set_attributes(Attributes::default(), change.kind, change.recursive));
@@ -144,11 +144,15 @@ fn bind<'a>(steps: &mut Builder<'a>, mount: &'a Mount, recursive: bool, is_share
 }
 
 /// In as few calls as possible: the attributes of the top mount, those of all, and the propagation
-/// may differ in whether they concern the mounts below.
-fn set_bind_attributes(steps: &mut Builder<'_>, mount: &Mount, first: Propagation) {
+/// may differ in whether they concern the mounts below. Of a tree that is one mount they do not.
+fn set_bind_attributes(steps: &mut Builder<'_>, mount: &Mount, recursive: bool, first: Propagation) {
     let at = pointer(mount);
     let Mount { attributes: top, recursive_attributes: all, .. } = mount;
-    let (merged, left) = if first.recursive { (*all, *top) } else { (*top, *all) };
+    let (merged, left) = match (recursive, first.recursive) {
+        (false, _) => (top.and(*all), Attributes::default()),
+        (true, true) => (*all, *top),
+        (true, false) => (*top, *all),
+    };
     steps.push(at, &set_attributes(merged, first.kind, first.recursive));
     if !left.is_empty() {
         steps.push(at, &set_attributes(left, 0, !first.recursive));
@@ -202,7 +206,7 @@ pub(super) fn restrict(steps: &mut Builder<'_>) {
     }
     for mount in &config.mounts {
         let MountKind::Filesystem(fstype) = &mount.kind else { continue };
-        let attributes = mount.attributes.set | mount.recursive_attributes.set;
+        let attributes = mount.attributes.and(mount.recursive_attributes).set;
         if attributes & attr::RDONLY != 0 && is_late_readonly(mount, fstype) {
             let step = Step::ChangeMount {
                 path: text(&mount.destination),

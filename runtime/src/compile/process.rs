@@ -68,11 +68,8 @@ fn set_privileges(steps: &mut Builder<'_>) {
     let groups: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
     let step = Step::SetUser { uid: user.uid, gid: user.gid, groups: Words::new(&groups) };
     steps.push(Pointer::to("/process/user"), &step);
-    let step = Step::SetCapabilities {
-        effective: sets.effective,
-        permitted: sets.permitted,
-        inheritable: sets.inheritable,
-    };
+    let step =
+        Step::SetCapabilities { effective: sets.effective, permitted: sets.permitted, inheritable: sets.inheritable };
     steps.push(Pointer::to("/process/capabilities"), &step);
     // Ambient capabilities of the caller go with the inheritable ones; only those left need clearing.
     if sets.ambient != 0 || sets.permitted & sets.inheritable != 0 {
@@ -99,7 +96,10 @@ fn environment(env: &[String]) -> Vec<&str> {
         last.insert(entry.get(..name(entry)), index);
     }
     let entries = env.iter().enumerate();
-    entries.filter(|(index, entry)| last.get(&entry.get(..name(entry))) == Some(index)).map(|(_, entry)| entry.as_str()).collect()
+    entries
+        .filter(|(index, entry)| last.get(&entry.get(..name(entry))) == Some(index))
+        .map(|(_, entry)| entry.as_str())
+        .collect()
 }
 
 /// The paths to try for the program, as execvp(3) does: itself if it has a slash, else in the

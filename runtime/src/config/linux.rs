@@ -89,7 +89,10 @@ pub(super) fn read(document: &Node<'_, '_>) -> Result<Linux> {
 }
 
 fn no_mount_namespace() -> ConfigError {
-    ConfigError::new("/linux/namespaces", "a namespace of type \"mount\" is required: the rootfs cannot be entered without")
+    ConfigError::new(
+        "/linux/namespaces",
+        "a namespace of type \"mount\" is required: the rootfs cannot be entered without",
+    )
 }
 
 /// The mounts of a container get what is mounted on the host, and give nothing back.
@@ -196,7 +199,7 @@ fn read_devices(node: &Node<'_, '_>) -> Result<Vec<Device>> {
             None => 0o666,
         };
         let id = |name| item.member(name)?.map_or(Ok(0), |id| valid_id(&id));
-        Ok(Device {
+        let device = Device {
             index: item.index(),
             path,
             kind,
@@ -205,7 +208,12 @@ fn read_devices(node: &Node<'_, '_>) -> Result<Vec<Device>> {
             mode,
             uid: id("uid")?,
             gid: id("gid")?,
-        })
+        };
+        // Engines that list all devices of the host list it too, and mean what every container has.
+        if device.path == "/dev/ptmx" && (device.kind, device.major, device.minor) != (DeviceKind::Char, 5, 2) {
+            return Err(item.required("path")?.error("is the multiplexer of terminals, c 5:2, in every container"));
+        }
+        Ok(device)
     })
 }
 

@@ -72,8 +72,7 @@ impl Config {
         unsupported::refuse(&document, unsupported::OTHER_PLATFORMS, OTHER_PLATFORM)?;
         let process = process::read(&document.required("process")?, &mut warnings)?;
         let root = document.required("root")?;
-        let root =
-            Root { path: root.required_text("path")?.to_owned(), readonly: root.boolean_of("readonly")? };
+        let root = Root { path: root.required_text("path")?.to_owned(), readonly: root.boolean_of("readonly")? };
         let mounts = mounts::read(&document, &mut warnings)?;
         unsupported::refuse(&document, unsupported::DOCUMENT, NOT_YET)?;
         let linux = linux::read(&document)?;
@@ -170,9 +169,8 @@ fn semver_major(version: &str) -> Option<&str> {
     let (version, build) = version.split_once('+').map_or((version, None), |(head, build)| (head, Some(build)));
     let (core, pre) = version.split_once('-').map_or((version, None), |(head, pre)| (head, Some(pre)));
     let identifiers = |text: &str| {
-        text.split('.').all(|part| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        })
+        text.split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
     };
     let number = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'))

@@ -80,6 +80,13 @@ impl Attributes {
         self.clear |= attr::ATIME;
     }
 
+    /// These, and then those of `later` where both say something.
+    pub(crate) fn and(self, later: Attributes) -> Attributes {
+        let kept = self.set & !later.clear;
+        // The mode of atime is one field: what is later cleared of it and set anew was cleared above.
+        Attributes { set: kept | later.set, clear: self.clear & !later.set | later.clear }
+    }
+
     pub(crate) fn is_empty(self) -> bool {
         self == Attributes::default()
     }

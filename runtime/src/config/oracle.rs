@@ -35,7 +35,10 @@ fn the_process_is_the_same() {
         assert_eq!(Some(&ours.args), theirs.args().as_ref());
         assert_eq!(Some(&ours.env), theirs.env().as_ref());
         assert_eq!(ours.cwd, theirs.cwd().to_str().unwrap());
-        assert_eq!((ours.user.uid, ours.user.gid, ours.user.umask), (theirs.user().uid(), theirs.user().gid(), theirs.user().umask()));
+        assert_eq!(
+            (ours.user.uid, ours.user.gid, ours.user.umask),
+            (theirs.user().uid(), theirs.user().gid(), theirs.user().umask())
+        );
         assert_eq!(ours.user.additional_gids, theirs.user().additional_gids().clone().unwrap_or_default());
         assert_eq!(ours.terminal, theirs.terminal().unwrap_or_default());
         assert_eq!(ours.no_new_privileges, theirs.no_new_privileges().unwrap_or_default());
@@ -48,9 +51,10 @@ fn the_process_is_the_same() {
         assert_eq!(ours.capabilities.ambient, bits(sets.ambient().as_ref()));
         let limits = theirs.rlimits().as_deref().unwrap_or_default();
         let limits = limits.iter().map(|limit| (limit.typ().to_string(), limit.soft(), limit.hard()));
-        let own = ours.rlimits.iter().map(|limit| {
-            (format!("RLIMIT_{}", RLIMITS[limit.resource as usize]), limit.soft, limit.hard)
-        });
+        let own = ours
+            .rlimits
+            .iter()
+            .map(|limit| (format!("RLIMIT_{}", RLIMITS[limit.resource as usize]), limit.soft, limit.hard));
         assert_eq!(own.collect::<Vec<_>>(), limits.collect::<Vec<_>>());
     }
 }
@@ -98,10 +102,14 @@ fn the_linux_section_is_the_same() {
         assert_eq!(ours.masked_paths, theirs.masked_paths().clone().unwrap_or_default());
         assert_eq!(ours.readonly_paths, theirs.readonly_paths().clone().unwrap_or_default());
         assert_eq!(ours.cgroups_path.as_deref(), theirs.cgroups_path().as_ref().map(|path| path.to_str().unwrap()));
-        for (ours, theirs) in [(&ours.uid_mappings, theirs.uid_mappings()), (&ours.gid_mappings, theirs.gid_mappings())] {
+        for (ours, theirs) in [(&ours.uid_mappings, theirs.uid_mappings()), (&ours.gid_mappings, theirs.gid_mappings())]
+        {
             let theirs = theirs.as_deref().unwrap_or_default().iter();
             let theirs = theirs.map(|map| (map.container_id(), map.host_id(), map.size()));
-            assert_eq!(ours.iter().map(|map| (map.container, map.host, map.size)).collect::<Vec<_>>(), theirs.collect::<Vec<_>>());
+            assert_eq!(
+                ours.iter().map(|map| (map.container, map.host, map.size)).collect::<Vec<_>>(),
+                theirs.collect::<Vec<_>>()
+            );
         }
         devices_are_the_same(ours, theirs);
     }
@@ -158,7 +166,10 @@ fn good_examples_are_accepted_or_refused_for_what_they_ask() {
         ("linux-netdevice", no_process),
         ("linux-rdma", no_process),
         ("minimal", no_process),
-        ("minimal-for-start", "/linux/namespaces: a namespace of type \"mount\" is required: the rootfs cannot be entered without"),
+        (
+            "minimal-for-start",
+            "/linux/namespaces: a namespace of type \"mount\" is required: the rootfs cannot be entered without",
+        ),
         ("spec-example", "/ociVersion: version \"0.5.0-dev\" is not supported, only 1.x.y"),
         ("zos-example", "/ociVersion: version \"0.5.0-dev\" is not supported, only 1.x.y"),
         ("zos-minimal", no_process),

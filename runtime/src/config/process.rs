@@ -170,7 +170,8 @@ fn read_capabilities(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<
         let mut bits = 0;
         for item in list.items()? {
             let name = item.text()?;
-            let number = name.strip_prefix("CAP_").and_then(|name| CAPABILITIES.iter().position(|known| *known == name));
+            let number =
+                name.strip_prefix("CAP_").and_then(|name| CAPABILITIES.iter().position(|known| *known == name));
             match number {
                 Some(number) => bits |= 1 << number,
                 // config.md: what cannot be mapped to a kernel interface must be logged as a warning

@@ -70,7 +70,10 @@ fn the_default_is_accepted_without_warnings() {
 #[test]
 fn what_is_not_json_is_named_by_line_and_column() {
     let error = Config::from_json(b"{]").unwrap_err();
-    assert_eq!((error.pointer.as_str(), error.to_string().as_str()), ("", "not JSON: key must be a string at line 1 column 2"));
+    assert_eq!(
+        (error.pointer.as_str(), error.to_string().as_str()),
+        ("", "not JSON: key must be a string at line 1 column 2")
+    );
     assert_eq!(Config::from_json(b"[]").unwrap_err().to_string(), "expected an object, found an array");
     let deep = "[".repeat(100_000);
     assert!(Config::from_json(deep.as_bytes()).unwrap_err().message.starts_with("not JSON: recursion limit"));
@@ -107,7 +110,21 @@ fn the_version_has_to_be_1() {
     }
     refused("/ociVersion", "2.0.0".into(), "/ociVersion: version \"2.0.0\" is not supported, only 1.x.y");
     refused("/ociVersion", "0.5.0-dev".into(), "/ociVersion: version \"0.5.0-dev\" is not supported, only 1.x.y");
-    for version in ["", "1", "1.0", "1.0.0.0", "1.0.x", "01.0.0", "1.0.00", "1.0.0-", "1.0.0+", "1.0.0-a..b", "v1.0.0", " 1.0.0", "-1.0.0"] {
+    for version in [
+        "",
+        "1",
+        "1.0",
+        "1.0.0.0",
+        "1.0.x",
+        "01.0.0",
+        "1.0.00",
+        "1.0.0-",
+        "1.0.0+",
+        "1.0.0-a..b",
+        "v1.0.0",
+        " 1.0.0",
+        "-1.0.0",
+    ] {
         let message = format!("/ociVersion: {version:?} is not a version such as 1.3.0");
         refused("/ociVersion", version.into(), &message);
     }
@@ -134,15 +151,27 @@ fn a_process_needs_arguments_and_a_directory() {
 
 #[test]
 fn ids_are_numbers_in_range() {
-    let user = accepted("/process/user", json!({"uid": 4294967294_u32, "gid": 7, "additionalGids": [0, 5], "umask": 0o77})).process.user;
+    let user =
+        accepted("/process/user", json!({"uid": 4294967294_u32, "gid": 7, "additionalGids": [0, 5], "umask": 0o77}))
+            .process
+            .user;
     assert_eq!((user.uid, user.gid, user.umask), (4294967294, 7, Some(0o77)));
     assert_eq!(user.additional_gids, [0, 5]);
-    for (value, found) in [(json!(4294967295_u32), "4294967295"), (json!(-1), "-1"), (json!(1.5), "1.5"), (json!(u64::MAX), "18446744073709551615")] {
+    for (value, found) in [
+        (json!(4294967295_u32), "4294967295"),
+        (json!(-1), "-1"),
+        (json!(1.5), "1.5"),
+        (json!(u64::MAX), "18446744073709551615"),
+    ] {
         let message = format!("/process/user/uid: expected an integer from 0 to 4294967294, found {found}");
         refused("/process/user/uid", value, &message);
     }
     refused("/process/user/uid", "0".into(), "/process/user/uid: expected an integer, found a string");
-    refused("/process/user/additionalGids", json!([1, "x"]), "/process/user/additionalGids/1: expected an integer, found a string");
+    refused(
+        "/process/user/additionalGids",
+        json!([1, "x"]),
+        "/process/user/additionalGids/1: expected an integer, found a string",
+    );
     refused("/process/user/umask", json!(512), "/process/user/umask: 512 is more than 511 (octal 777)");
     warned("/process/user/username", "root".into(), "/process/user/username: ignored: only uid and gid count on Linux");
     accepted("/process/user/username", "".into());
@@ -159,7 +188,11 @@ fn unknown_capabilities_are_warnings() {
         let message = format!("/process/capabilities/effective/0: unknown capability {name:?}, ignored");
         warned("/process/capabilities/effective", json!([name]), &message);
     }
-    refused("/process/capabilities/effective", json!([5]), "/process/capabilities/effective/0: expected a string, found a number");
+    refused(
+        "/process/capabilities/effective",
+        json!([5]),
+        "/process/capabilities/effective/0: expected a string, found a number",
+    );
 }
 
 #[test]
@@ -167,22 +200,45 @@ fn resource_limits_are_checked() {
     let limit = |name: &str, soft: u64, hard: u64| json!({"type": name, "soft": soft, "hard": hard});
     let config = accepted("/process/rlimits", json!([limit("RLIMIT_RTTIME", 1, u64::MAX), limit("RLIMIT_CPU", 0, 0)]));
     assert_eq!(config.process.rlimits[0], process::Rlimit { resource: 15, soft: 1, hard: u64::MAX });
-    refused("/process/rlimits", json!([limit("RLIMIT_FOO", 1, 1)]), "/process/rlimits/0/type: unknown resource limit \"RLIMIT_FOO\"");
+    refused(
+        "/process/rlimits",
+        json!([limit("RLIMIT_FOO", 1, 1)]),
+        "/process/rlimits/0/type: unknown resource limit \"RLIMIT_FOO\"",
+    );
     refused("/process/rlimits", json!([limit("CPU", 1, 1)]), "/process/rlimits/0/type: unknown resource limit \"CPU\"");
     let twice = json!([limit("RLIMIT_AS", 1, 1), limit("RLIMIT_AS", 1, 1)]);
     refused("/process/rlimits", twice, "/process/rlimits/1/type: RLIMIT_AS is set twice");
-    refused("/process/rlimits", json!([limit("RLIMIT_AS", 2, 1)]), "/process/rlimits/0: the soft limit 2 is above the hard limit 1");
-    refused("/process/rlimits", json!([{"type": "RLIMIT_AS", "soft": 1}]), "/process/rlimits/0/hard: required, but missing");
+    refused(
+        "/process/rlimits",
+        json!([limit("RLIMIT_AS", 2, 1)]),
+        "/process/rlimits/0: the soft limit 2 is above the hard limit 1",
+    );
+    refused(
+        "/process/rlimits",
+        json!([{"type": "RLIMIT_AS", "soft": 1}]),
+        "/process/rlimits/0/hard: required, but missing",
+    );
 }
 
 #[test]
 fn the_oom_score_and_the_console_have_ranges() {
     assert_eq!(accepted("/process/oomScoreAdj", json!(0)).process.oom_score_adj, Some(0));
     assert_eq!(accepted("/process/oomScoreAdj", Value::Null).process.oom_score_adj, None);
-    refused("/process/oomScoreAdj", json!(1001), "/process/oomScoreAdj: expected an integer from -1000 to 1000, found 1001");
-    assert_eq!(accepted("/process/consoleSize", json!({"height": 25, "width": 80})).process.console_size, Some((25, 80)));
+    refused(
+        "/process/oomScoreAdj",
+        json!(1001),
+        "/process/oomScoreAdj: expected an integer from -1000 to 1000, found 1001",
+    );
+    assert_eq!(
+        accepted("/process/consoleSize", json!({"height": 25, "width": 80})).process.console_size,
+        Some((25, 80))
+    );
     assert_eq!(accepted("/process/consoleSize", json!({"height": 0, "width": 0})).process.console_size, None);
-    refused("/process/consoleSize", json!({"height": 65536, "width": 1}), "/process/consoleSize/height: expected an integer from 0 to 65535, found 65536");
+    refused(
+        "/process/consoleSize",
+        json!({"height": 65536, "width": 1}),
+        "/process/consoleSize/height: expected an integer from 0 to 65535, found 65536",
+    );
 }
 
 #[test]
@@ -201,10 +257,22 @@ fn names_need_a_uts_namespace() {
 #[test]
 fn namespaces_are_new_and_each_is_named_once() {
     let list = |more: Value| json!([{"type": "mount"}, {"type": "uts"}, more]);
-    refused("/linux/namespaces", list(json!({"type": "uts"})), "/linux/namespaces/2/type: a second namespace of type \"uts\"");
-    refused("/linux/namespaces", list(json!({"type": "foo"})), "/linux/namespaces/2/type: unknown namespace type \"foo\"");
+    refused(
+        "/linux/namespaces",
+        list(json!({"type": "uts"})),
+        "/linux/namespaces/2/type: a second namespace of type \"uts\"",
+    );
+    refused(
+        "/linux/namespaces",
+        list(json!({"type": "foo"})),
+        "/linux/namespaces/2/type: unknown namespace type \"foo\"",
+    );
     refused("/linux/namespaces", list(json!({})), "/linux/namespaces/2/type: required, but missing");
-    refused("/linux/namespaces", list(json!({"type": "time"})), &format!("/linux/namespaces/2/type: a time namespace is {NOT_YET}"));
+    refused(
+        "/linux/namespaces",
+        list(json!({"type": "time"})),
+        &format!("/linux/namespaces/2/type: a time namespace is {NOT_YET}"),
+    );
     let joined = list(json!({"type": "network", "path": "/proc/1/ns/net"}));
     refused("/linux/namespaces", joined, &format!("/linux/namespaces/2/path: joining a namespace is {NOT_YET}"));
     accepted("/linux/namespaces", list(json!({"type": "network", "path": ""})));
@@ -216,7 +284,11 @@ fn namespaces_are_new_and_each_is_named_once() {
 #[test]
 fn maps_of_ids_go_with_a_user_namespace() {
     let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
-    refused("/linux/uidMappings", map.clone(), "/linux/uidMappings: maps ids, but there is no new namespace of type \"user\"");
+    refused(
+        "/linux/uidMappings",
+        map.clone(),
+        "/linux/uidMappings: maps ids, but there is no new namespace of type \"user\"",
+    );
     let spec = |uid: Value, gid: Value| {
         let mut spec = with("/linux/namespaces/6", json!({"type": "user"}));
         set(&mut spec, "/linux/uidMappings", uid);
@@ -271,6 +343,7 @@ fn devices_are_checked() {
     refused("path", "dev/x".into(), "must be an absolute path");
     refused("path", "/../x".into(), "\"/../x\" leads out of the root");
     refused("path", "/".into(), "the root is no device");
+    refused("path", "/dev/ptmx".into(), "is the multiplexer of terminals, c 5:2, in every container");
     refused("major", Value::Null, "required, but missing");
     refused("major", json!(4096), "expected an integer from 0 to 4095, found 4096");
     refused("minor", json!(-1), "expected an integer from 0 to 1048575, found -1");
@@ -290,7 +363,10 @@ fn device_rules_are_checked() {
         let message = "/linux/resources/devices/0/access: expected some of the letters r, w and m";
         refused(json!({"allow": true, "access": access}), message);
     }
-    refused(json!({"allow": true, "access": "r", "type": "p"}), "/linux/resources/devices/0/type: unknown device type \"p\"");
+    refused(
+        json!({"allow": true, "access": "r", "type": "p"}),
+        "/linux/resources/devices/0/type: unknown device type \"p\"",
+    );
     refused(
         json!({"allow": true, "access": "r", "major": -2}),
         "/linux/resources/devices/0/major: expected an integer from -1 to 4095, found -2",
@@ -336,13 +412,22 @@ fn later_options_override_earlier_ones() {
 fn other_options_are_the_file_systems() {
     let read = read_mount(&["", "mode=755", "size=", "newinstance", "sync", "async", "defaults", "a=b=c"]);
     let parameters: Vec<_> = read.parameters.iter().map(|p| (p.option, p.key.as_str(), p.value.as_deref())).collect();
-    let expected =
-        [(1, "mode", Some("755")), (2, "size", Some("")), (3, "newinstance", None), (4, "sync", None), (7, "a", Some("b=c"))];
+    let expected = [
+        (1, "mode", Some("755")),
+        (2, "size", Some("")),
+        (3, "newinstance", None),
+        (4, "sync", None),
+        (7, "a", Some("b=c")),
+    ];
     assert_eq!(parameters, expected);
     let message = "/mounts/0/options/0: an option without a name";
     refused("/mounts", mount("/m", "tmpfs", &["=x"]), message);
     let long = format!("a={}", "x".repeat(256));
-    refused("/mounts", mount("/m", "tmpfs", &[&long]), "/mounts/0/options/0: 256 bytes, but fsconfig(2) takes at most 255");
+    refused(
+        "/mounts",
+        mount("/m", "tmpfs", &[&long]),
+        "/mounts/0/options/0: 256 bytes, but fsconfig(2) takes at most 255",
+    );
 }
 
 #[test]
@@ -351,9 +436,21 @@ fn options_that_cannot_be_honoured_are_refused_or_warned_about() {
         let message = format!("/mounts/0/options/1: {option:?} is {NOT_YET}");
         refused("/mounts", mount("/m", "bind", &["ro", option]), &message);
     }
-    warned("/mounts", mount("/m", "tmpfs", &["mand"]), "/mounts/0/options/0: \"mand\" is ignored: Linux has no mandatory locks since 5.15");
-    warned("/mounts", mount("/m", "bind", &["ro", "sync"]), "/mounts/0/options/1: \"sync\" is ignored: a bind mount cannot change it");
-    refused("/mounts", mount("/m", "bind", &["size=1"]), "/mounts/0/options/0: \"size\" is not an option of bind mounts");
+    warned(
+        "/mounts",
+        mount("/m", "tmpfs", &["mand"]),
+        "/mounts/0/options/0: \"mand\" is ignored: Linux has no mandatory locks since 5.15",
+    );
+    warned(
+        "/mounts",
+        mount("/m", "bind", &["ro", "sync"]),
+        "/mounts/0/options/1: \"sync\" is ignored: a bind mount cannot change it",
+    );
+    refused(
+        "/mounts",
+        mount("/m", "bind", &["size=1"]),
+        "/mounts/0/options/0: \"size\" is not an option of bind mounts",
+    );
     let message = format!("/mounts/0/options/1: changing \"size\" of a mounted file system is {NOT_YET}");
     refused("/mounts", mount("/m", "tmpfs", &["remount", "size=1"]), &message);
     let mut spec = with("/mounts", mount("/m", "bind", &[]));
@@ -408,7 +505,9 @@ fn nothing_but_procfs_covers_proc() {
         assert_eq!(at("/x/../proc", kind, source), Err(only.into()), "{kind}");
     }
     let inside = "/mounts/0/destination: nothing may be mounted in /proc but binds over the files that lxcfs provides";
-    for (destination, kind) in [("/proc/sys", "bind"), ("/proc/cpuinfo", "tmpfs"), ("/proc/self/attr", "bind"), ("/proc/cpuinfo/x", "bind")] {
+    for (destination, kind) in
+        [("/proc/sys", "bind"), ("/proc/cpuinfo", "tmpfs"), ("/proc/self/attr", "bind"), ("/proc/cpuinfo/x", "bind")]
+    {
         assert_eq!(at(destination, kind, "/x"), Err(inside.into()), "{destination}");
     }
 }
@@ -471,7 +570,10 @@ fn refuse_at(pointer: &str, value: Value, why: &str) {
     set(&mut spec, pointer, value);
     let error = Config::from_value(&spec).expect_err(pointer);
     assert_eq!(error.message, why, "{pointer}");
-    assert!(pointer == error.pointer || why == OTHER_PLATFORM && pointer.starts_with(&error.pointer), "{pointer}: {error}");
+    assert!(
+        pointer == error.pointer || why == OTHER_PLATFORM && pointer.starts_with(&error.pointer),
+        "{pointer}: {error}"
+    );
 }
 
 #[test]
@@ -508,7 +610,11 @@ fn what_asks_for_nothing_is_absent() {
 
 #[test]
 fn what_is_not_supported_has_a_type_all_the_same() {
-    refused("/linux/resources/memory", json!({"limit": "1"}), "/linux/resources/memory/limit: expected an integer, found a string");
+    refused(
+        "/linux/resources/memory",
+        json!({"limit": "1"}),
+        "/linux/resources/memory/limit: expected an integer, found a string",
+    );
     refused("/linux/seccomp", json!(""), "/linux/seccomp: expected an object, found a string");
     refused("/hooks", json!({"prestart": {}}), "/hooks/prestart: expected an array, found an object");
 }
@@ -587,8 +693,19 @@ fn odd_values_anywhere_do_not_panic() {
     use crate::compile::{CompileOptions, compile};
     let options = CompileOptions { bundle: "/b".as_ref(), id: "x", no_pivot: false, no_new_keyring: false };
     let odd = [
-        json!(""), json!("/"), json!(".."), json!("a\0"), json!("=:="), json!("\u{10ffff}"), json!(-1), json!(0), json!(u64::MAX),
-        json!(i64::MIN), json!(1e300), json!(0.5), Value::Null,
+        json!(""),
+        json!("/"),
+        json!(".."),
+        json!("a\0"),
+        json!("=:="),
+        json!("\u{10ffff}"),
+        json!(-1),
+        json!(0),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(1e300),
+        json!(0.5),
+        Value::Null,
     ];
     for spec in [default_spec(), fixtures().pop().unwrap()] {
         for (pointer, _) in pointers(&spec).into_iter().filter(|(pointer, _)| !pointer.is_empty()) {

@@ -38,21 +38,12 @@ pub(super) const DOCUMENT: &[(&str, Ask)] = &[(
 
 /// Sections for other platforms. config.md lets each be set only where the platform is the target, so
 /// a bundle that sets one asks for something else than a container of this kernel.
-pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] = &[
-    ("freebsd", Map(&[])),
-    ("solaris", Map(&[])),
-    ("vm", Map(&[])),
-    ("windows", Map(&[])),
-    ("zos", Map(&[])),
-];
+pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] =
+    &[("freebsd", Map(&[])), ("solaris", Map(&[])), ("vm", Map(&[])), ("windows", Map(&[])), ("zos", Map(&[]))];
 
 /// In `process`. `execCPUAffinity` is not among them: it does not apply to a container's first process.
-pub(super) const PROCESS: &[(&str, Ask)] = &[
-    ("apparmorProfile", Text),
-    ("ioPriority", Map(&[])),
-    ("scheduler", Map(&[])),
-    ("selinuxLabel", Text),
-];
+pub(super) const PROCESS: &[(&str, Ask)] =
+    &[("apparmorProfile", Text), ("ioPriority", Map(&[])), ("scheduler", Map(&[])), ("selinuxLabel", Text)];
 
 /// In a mount.
 pub(super) const MOUNT: &[(&str, Ask)] = &[("uidMappings", List), ("gidMappings", List)];
@@ -136,9 +127,7 @@ pub(super) fn refuse(node: &Node<'_, '_>, settings: &'static [(&'static str, Ask
 
 fn refuse_one(node: &Node<'_, '_>, ask: &'static Ask, message: &str) -> Result<()> {
     // cpu.realtimeRuntime and others are signed in the schema, the rest unsigned: take both.
-    let number = || {
-        node.signed(i64::MIN, i64::MAX).or_else(|_| node.unsigned(u64::MAX).map(|_| 1))
-    };
+    let number = || node.signed(i64::MIN, i64::MAX).or_else(|_| node.unsigned(u64::MAX).map(|_| 1));
     let asks = match ask {
         Flag => node.boolean()?,
         Number => number()? != 0,

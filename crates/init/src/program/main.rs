@@ -97,11 +97,7 @@ impl Machine<'_> {
         kernel::close_on_exec(self.parent)?;
         kernel::unblock_signals()?;
         kernel::umask(0)?;
-        let (plan, ignored) = talk::receive_plan(self.parent, memory, &mut self.sources)?;
-        for signal in (1..32).filter(|signal| ignored & (1 << (signal - 1)) != 0) {
-            kernel::default_signal(signal)?;
-        }
-        Ok(plan)
+        talk::receive_plan(self.parent, memory, &mut self.sources)
     }
 
     fn report(&mut self, failure: kernel::Failure) {
@@ -121,15 +117,20 @@ impl Machine<'_> {
     /// then the container is not wanted any more.
     fn ready(&mut self) -> kernel::Result<()> {
         talk::send(self.parent, &Message::new(Kind::Ready), None)?;
-        match talk::receive(self.parent)? {
-            Received { kind: Kind::Start, .. } => Ok(()),
-            Received { kind: Kind::Created, attached: Some(socket) } => {
+        let ignored = match talk::receive(self.parent)? {
+            Received { kind: Kind::Start, detail, .. } => detail,
+            Received { kind: Kind::Created, detail, attached: Some(socket) } => {
                 kernel::close(self.parent);
                 self.parent = await_start(socket)?;
-                Ok(())
+                detail
             }
             _ => exit(1),
+        };
+        // execve keeps what is ignored, and a container's program expects the defaults.
+        for signal in (1..=64).filter(|signal| ignored & (1 << (signal - 1)) != 0) {
+            kernel::default_signal(signal)?;
         }
+        Ok(())
     }
 }
 

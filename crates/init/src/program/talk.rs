@@ -104,13 +104,12 @@ fn receive_into<const N: usize>(
     Ok((length, count))
 }
 
-/// Receives the plan in one or more datagrams; the first brings the sources. Also returns the signals
-/// that the parent ignores, bit N-1 for signal N.
+/// Receives the plan in one or more datagrams; the first brings the sources.
 pub(crate) fn receive_plan<'m>(
     socket: Fd,
     memory: &'m mut PlanMemory,
     sources: &mut Sources,
-) -> Result<(Plan<'m>, u32)> {
+) -> Result<Plan<'m>> {
     let mut head = [0; HEAD];
     let near = memory.near.as_mut_ptr() as usize;
     let (length, count) = receive_into(socket, &mut head, (near, NEAR), &mut sources.fds)?;
@@ -118,7 +117,7 @@ pub(crate) fn receive_plan<'m>(
     if length == 0 {
         kernel::exit(1);
     }
-    let Some(Message { kind: Kind::Setup, detail, step: ignored, .. }) = Message::decode(&head) else {
+    let Some(Message { kind: Kind::Setup, detail, .. }) = Message::decode(&head) else {
         return Err(PROTOCOL);
     };
     let total = detail as usize;
@@ -141,12 +140,13 @@ pub(crate) fn receive_plan<'m>(
     }
     // SAFETY: `total` bytes from `base` were received; the memory lives as long as 'm or is never unmapped.
     let bytes: &'m [u8] = unsafe { core::slice::from_raw_parts(base as *const u8, total) };
-    Ok((Plan::decode(bytes).map_err(|_| PROTOCOL)?, ignored))
+    Plan::decode(bytes).map_err(|_| PROTOCOL)
 }
 
-/// A message that says no more than its kind.
+/// A message of the parent.
 pub(crate) struct Received {
     pub(crate) kind: Kind,
+    pub(crate) detail: u64,
     pub(crate) attached: Option<Fd>,
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn receive(socket: Fd) -> Result<Received> {
     let mut attached = [Fd(-1)];
     let (_, count) = receive_into(socket, &mut head, (0, 0), &mut attached)?;
     let message = Message::decode(&head).ok_or(PROTOCOL)?;
-    Ok(Received { kind: message.kind, attached: (count == 1).then_some(attached[0]) })
+    Ok(Received { kind: message.kind, detail: message.detail, attached: (count == 1).then_some(attached[0]) })
 }
 
 /// Receives `Sources` in place of those at hand.

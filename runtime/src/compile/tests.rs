@@ -1,0 +1,260 @@
+use no_frills_plan::{Plan, Step};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::CAPABILITIES;
+
+fn spec() -> Value {
+    json!({
+        "ociVersion": "1.3.0",
+        "process": {"args": ["prog"], "cwd": "/", "env": ["PATH=/bin"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]}
+    })
+}
+
+fn options() -> CompileOptions<'static> {
+    CompileOptions { bundle: Path::new("/bundle"), id: "id", no_pivot: false, no_new_keyring: false }
+}
+
+fn compiled(spec: &Value) -> Program {
+    compile(&Config::from_value(spec).unwrap(), &options()).unwrap()
+}
+
+fn steps(program: &Program) -> Vec<Step<'_>> {
+    Plan::decode(program.steps.bytes()).unwrap().steps().map(Result::unwrap).collect()
+}
+
+fn names(program: &Program) -> Vec<&'static str> {
+    steps(program).iter().map(Step::name).collect()
+}
+
+#[test]
+fn every_step_has_a_pointer() {
+    let program = compiled(&spec());
+    assert_eq!(program.pointers.len(), program.steps.count() as usize);
+    assert!(program.pointer(0).is_none() && program.pointer(u32::MAX).is_none());
+    assert_eq!(program.rootfs(), Path::new("/bundle/rootfs"));
+    assert_eq!(size_of::<Pointer>(), 24);
+}
+
+#[test]
+fn a_rootfs_may_be_anywhere() {
+    let mut spec = spec();
+    spec["root"]["path"] = "/var/lib/x".into();
+    assert_eq!(compiled(&spec).rootfs(), Path::new("/var/lib/x"));
+}
+
+#[test]
+fn options_choose_steps() {
+    let config = Config::from_value(&spec()).unwrap();
+    let chosen = |no_pivot, no_new_keyring| {
+        let options = CompileOptions { no_pivot, no_new_keyring, ..options() };
+        let program = compile(&config, &options).unwrap();
+        let names = names(&program);
+        ["PivotRoot", "EnterRoot", "JoinSessionKeyring"].map(|name| names.contains(&name))
+    };
+    assert_eq!(chosen(false, false), [true, false, true]);
+    assert_eq!(chosen(true, true), [false, true, false]);
+}
+
+/// Follows the sources through the batches as init would.
+#[test]
+fn sources_come_in_batches() {
+    let mut spec = spec();
+    let binds = (0..1000)
+        .map(|number| json!({"destination": format!("/m/{number}"), "type": "bind", "source": format!("/s/{number}")}));
+    spec["mounts"] = binds.collect();
+    spec["linux"]["maskedPaths"] = json!(["/a", "/b"]);
+    let program = compiled(&spec);
+    assert_eq!(program.sources.len(), 1002);
+    let (mut batches, mut taken) = (program.sources.chunks(SOURCE_BATCH), Vec::new());
+    let mut batch = batches.next().unwrap();
+    for step in steps(&program) {
+        match step {
+            Step::ReceiveSources { count } => {
+                batch = batches.next().unwrap();
+                assert_eq!(batch.len(), count as usize);
+            }
+            Step::UseSource { source } => taken.push(batch[source as usize].path.clone()),
+            Step::Mask { null, .. } => assert_eq!(batch[null as usize].path, Path::new("/dev/null")),
+            _ => {}
+        }
+    }
+    assert!(batches.next().is_none());
+    let all: Vec<PathBuf> = program.sources.iter().map(|source| source.path.clone()).collect();
+    assert_eq!(taken, all);
+    let attached =
+        steps(&program).iter().position(|step| matches!(step, Step::Attach { path, .. } if *path == text("/m/529")));
+    assert_eq!(program.action(attached.unwrap() as u32), "mounting \"/s/529\" on \"/m/529\"");
+}
+
+#[test]
+fn as_many_sources_as_a_batch_holds_need_no_second() {
+    let mut spec = spec();
+    let binds =
+        (1..SOURCE_BATCH).map(|number| json!({"destination": format!("/{number}"), "type": "bind", "source": "/s"}));
+    spec["mounts"] = binds.collect();
+    assert!(!names(&compiled(&spec)).contains(&"ReceiveSources"));
+    spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/x", "type": "bind", "source": "/s"}));
+    assert_eq!(names(&compiled(&spec)).iter().filter(|name| **name == "ReceiveSources").count(), 1);
+}
+
+fn flags_of(spec: &Value, path: &str) -> u8 {
+    let program = compiled(spec);
+    let found = steps(&program).into_iter().find_map(|step| match step {
+        Step::Attach { path: at, flags } if at == text(path) => Some(flags),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("{path}"))
+}
+
+#[test]
+fn destinations_that_others_made_are_kept_out_of_procfs() {
+    let mut spec = spec();
+    let tmpfs = |at: &str| json!({"destination": at, "type": "tmpfs", "options": ["mode=700"]});
+    let bind = |at: &str| json!({"destination": at, "type": "bind", "source": "/s"});
+    spec["mounts"] = json!([
+        tmpfs("/t"), tmpfs("/t/a/b"), bind("/t/volume"), tmpfs("/t/volume/x"), tmpfs("/other"),
+        {"destination": "/sys", "type": "sysfs"}, tmpfs("/sys/fs/x"), bind("/sys/kernel"), tmpfs("/sys/kernel/y"),
+    ]);
+    for (path, flags) in [
+        ("/t", attach::NOT_IN_PROC),
+        ("/t/a/b", 0),
+        ("/t/volume", 0),
+        ("/t/volume/x", attach::NOT_IN_PROC),
+        ("/other", attach::NOT_IN_PROC),
+        ("/sys", attach::NO_SYMLINKS),
+        ("/sys/fs/x", 0),
+        ("/sys/kernel/y", attach::NOT_IN_PROC),
+    ] {
+        assert_eq!(flags_of(&spec, path), flags, "{path}");
+    }
+}
+
+#[test]
+fn only_a_fresh_dev_is_kept_open() {
+    let dev = json!({"destination": "/dev", "type": "tmpfs"});
+    let pts = json!({"destination": "/dev/pts", "type": "devpts"});
+    let deep = json!({"destination": "/dev/a/b", "type": "mqueue"});
+    let mut spec = spec();
+    spec["mounts"] = json!([dev, pts, deep]);
+    assert_eq!(flags_of(&spec, "pts"), attach::IN_DIRECTORY);
+    assert_eq!(flags_of(&spec, "/dev/a/b"), 0);
+    assert!(!names(&compiled(&spec)).contains(&"OpenDirectory"));
+    // Nothing says what is in this one.
+    spec["mounts"] = json!([dev, {"destination": "/dev", "type": "devtmpfs"}, pts]);
+    assert_eq!(flags_of(&spec, "/dev/pts"), attach::NOT_IN_PROC);
+    assert!(names(&compiled(&spec)).contains(&"OpenDirectory"));
+    spec["mounts"] = json!([pts]);
+    assert_eq!(flags_of(&spec, "/dev/pts"), attach::NOT_IN_PROC);
+}
+
+fn candidates_for(program: &str, env: &[&str]) -> Vec<String> {
+    let mut spec = spec();
+    spec["process"]["args"] = json!([program]);
+    spec["process"]["env"] = json!(env);
+    let program = compiled(&spec);
+    let found = steps(&program).into_iter().find_map(|step| match step {
+        Step::FindProgram { candidates } => Some(candidates),
+        _ => None,
+    });
+    found.unwrap().iter().map(|text| String::from_utf8(text.bytes().to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn a_program_is_looked_for_as_execvp_does() {
+    assert_eq!(candidates_for("/bin/x", &["PATH=/a"]), ["/bin/x"]);
+    assert_eq!(candidates_for("./x", &["PATH=/a"]), ["./x"]);
+    assert_eq!(candidates_for("x", &["PATH=/old", "PATH=/a:/b/"]), ["/a/x", "/b//x"]);
+    assert_eq!(candidates_for("x", &["PATH=/a::"]), ["/a/x", "./x", "./x"]);
+    assert_eq!(candidates_for("x", &["PATH="]), ["./x"]);
+    assert_eq!(candidates_for("x", &["XPATH=/a", "PATH"]), [""; 0]);
+    assert_eq!(candidates_for("", &["PATH=/a"]), [""; 0]);
+}
+
+#[test]
+fn of_variables_with_one_name_the_last_counts() {
+    let mut spec = spec();
+    spec["process"]["env"] = json!(["A=1", "B", "C=", "A=2", "AB=3", "B=4", "=x", "=y"]);
+    let program = compiled(&spec);
+    let Some(Step::Execute { environment, .. }) = steps(&program).pop() else { panic!("no Execute") };
+    let found: Vec<String> = environment.iter().map(|text| String::from_utf8_lossy(text.bytes()).into()).collect();
+    assert_eq!(found, ["C=", "A=2", "AB=3", "B=4", "=y"]);
+}
+
+#[test]
+fn the_whole_bounding_set_needs_no_steps() {
+    let mut spec = spec();
+    let all: Vec<String> = CAPABILITIES.iter().map(|name| format!("CAP_{name}")).collect();
+    spec["process"]["capabilities"] = json!({"bounding": all});
+    assert!(!names(&compiled(&spec)).contains(&"DropBounding"));
+    spec["process"]["capabilities"] = json!({});
+    assert_eq!(names(&compiled(&spec)).iter().filter(|name| **name == "DropBounding").count(), 41);
+}
+
+#[test]
+fn ambient_capabilities_are_set_or_cleared_where_some_could_be() {
+    let ambient = |sets: Value| {
+        let mut spec = spec();
+        spec["process"]["capabilities"] = sets;
+        names(&compiled(&spec)).contains(&"SetAmbient")
+    };
+    assert!(!ambient(json!({"permitted": ["CAP_KILL"]})));
+    assert!(!ambient(json!({"permitted": ["CAP_KILL"], "inheritable": ["CAP_CHOWN"]})));
+    assert!(ambient(json!({"permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"]})));
+    assert!(ambient(json!({"ambient": ["CAP_KILL"]})));
+}
+
+#[test]
+fn cgroups_are_placed_or_refused() {
+    let place = |path: Value| {
+        let mut spec = spec();
+        spec["linux"]["cgroupsPath"] = path;
+        compile(&Config::from_value(&spec).unwrap(), &options())
+            .map(|program| program.cgroup)
+            .map_err(|error| error.to_string())
+    };
+    let fs = |path: &str| Ok(CgroupsPath::Fs(path.into()));
+    assert_eq!(place(Value::Null), fs("no-frills/id"));
+    assert_eq!(place("".into()), fs("no-frills/id"));
+    assert_eq!(place("/a//b/".into()), fs("a/b"));
+    assert_eq!(place("a/b".into()), fs("no-frills/a/b"));
+    let message = format!("/linux/cgroupsPath: a slice:prefix:name for systemd is {NOT_YET}");
+    assert_eq!(place("system.slice:docker:1".into()), Err(message));
+    assert!(place("/a/../..".into()).unwrap_err().starts_with("/linux/cgroupsPath: "));
+    assert!(place("/".into()).unwrap_err().starts_with("/linux/cgroupsPath: "));
+}
+
+#[test]
+fn maps_that_the_kernel_does_not_take_in_one_write_are_refused() {
+    let mut spec = spec();
+    spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}]);
+    let maps: Vec<Value> =
+        (0..300_u32).map(|id| json!({"containerID": id, "hostID": 4_000_000_000 + id, "size": 1})).collect();
+    spec["linux"]["uidMappings"] = maps.into();
+    spec["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    let error = compile(&Config::from_value(&spec).unwrap(), &options()).unwrap_err();
+    assert_eq!(error.to_string(), "/linux/uidMappings: 4990 bytes of maps, the kernel takes 4095");
+}
+
+#[test]
+fn root_of_the_namespace_is_become_where_there_is_one() {
+    let becomes = |uid: u32, gid: u32| {
+        let mut spec = spec();
+        spec["process"]["user"] = json!({"uid": uid, "gid": gid});
+        spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}]);
+        spec["linux"]["uidMappings"] = json!([{"containerID": uid, "hostID": 1000, "size": 1}]);
+        spec["linux"]["gidMappings"] = json!([{"containerID": gid, "hostID": 1000, "size": 1}]);
+        names(&compiled(&spec)).contains(&"BecomeRoot")
+    };
+    assert!(becomes(0, 0) && !becomes(5, 5) && !becomes(0, 5));
+}
+
+#[test]
+fn processes_that_others_could_see_close_themselves_first() {
+    let mut spec = spec();
+    assert!(!names(&compiled(&spec)).contains(&"SetUndumpable"));
+    spec["linux"]["namespaces"] = json!([{"type": "mount"}]);
+    assert_eq!(names(&compiled(&spec))[0], "SetUndumpable");
+}

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Sets up and runs all tests. As root, on a machine with a Rust toolchain and apt; see docs/building.md for single parts.
+set -eu
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "packages"
+missing=
+for tool in cc:gcc busybox:busybox-static strace:strace patchelf:patchelf; do
+    command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool#*:}"
+done
+if [ -n "$missing" ]; then
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    apt-get install -y -qq $missing >/dev/null
+fi
+
+step "format, lints, documentation"
+cargo fmt --all --check
+cargo clippy --quiet --workspace --all-targets -- --deny warnings
+RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps
+
+step "unit, golden and documentation tests"
+cargo test --quiet --workspace
+cargo test --quiet --package no-frills --features oci-spec
+
+step "the library from a package"
+cargo package --quiet --workspace --allow-dirty --no-verify --list >/dev/null
+
+step "release build"
+cargo build --release --package no-frills-shim
+./examples/demo.sh
+
+step "conformance: peers"
+cargo build --quiet --package no-frills-conformance --bin conformance
+conformance/peers.sh
+suite=target/debug/conformance
+for runtime in target/peers/runc target/peers/crun target/release/no-frills; do
+    step "conformance: $runtime"
+    "$suite" --runtime "$runtime"
+done
+step "conformance: target/release/no-frills on the host's own view of cgroups"
+"$suite" --runtime target/release/no-frills --host-view
+
+step "fuzzing, briefly"
+fuzz/smoke.sh
+
+step "all passed"
