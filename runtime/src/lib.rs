@@ -46,6 +46,11 @@ mod start;
 mod state;
 pub mod time;
 
+/// The README's example is tested with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use bundle::Bundle;
 pub use compile::{CompileOptions, IdMaps, Pointer, Program, SOURCE_BATCH, Source, compile};
 pub use config::{Config, ConfigError, mount_options};
