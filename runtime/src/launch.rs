@@ -222,6 +222,7 @@ impl Launch<'_> {
             program: init,
             arguments: &[c"init", &number],
             namespaces: self.program.clone_flags,
+            keep_capabilities: self.program.id_maps.is_some(),
             cgroup: Some(cgroup),
             descriptors: &descriptors,
         });

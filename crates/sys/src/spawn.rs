@@ -19,6 +19,10 @@ pub struct Spawn<'a> {
     pub arguments: &'a [&'a CStr],
     /// `CLONE_NEW*` flags: the namespaces to make.
     pub namespaces: u64,
+    /// The program keeps all capabilities that the child is born with. In a new user namespace these
+    /// are all; but until the user has an id in it, execve would take them away (capabilities(7)). They are kept
+    /// as ambient ones, which the program is to clear.
+    pub keep_capabilities: bool,
     /// The directory of the cgroup v2 to start in; `None`: the caller's.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Descriptors that the child gets, as (the caller's, the child's number); the numbers ascend.
@@ -61,6 +65,7 @@ struct Prepared {
     arguments: *const *const libc::c_char,
     moves: *const (RawFd, RawFd),
     move_count: usize,
+    keep_capabilities: bool,
     /// The child's answer, when it could not start the program.
     errno: i32,
 }
@@ -105,6 +110,7 @@ pub fn spawn(spawn: &Spawn<'_>) -> nix::Result<Child> {
         arguments: arguments.as_ptr(),
         moves: moves.as_ptr(),
         move_count: moves.len(),
+        keep_capabilities: spawn.keep_capabilities,
         errno: 0,
     };
     let mut stack = MaybeUninit::<Stack>::uninit();
@@ -153,7 +159,10 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
     let prepared = prepared.cast::<Prepared>();
     // SAFETY: as promised; only raw system calls are made, and errno is the waiting thread's own.
     unsafe {
-        let Prepared { program, arguments, moves, move_count, .. } = *prepared;
+        let Prepared { program, arguments, moves, move_count, keep_capabilities, .. } = *prepared;
+        if keep_capabilities && keep_all_capabilities() < 0 {
+            fail(prepared);
+        }
         for index in 0..move_count {
             let (from, to) = *moves.add(index);
             let result = if from == to { libc::fcntl(from, libc::F_SETFD, 0) } else { libc::dup2(from, to) };
@@ -173,6 +182,37 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
         );
         fail(prepared)
     }
+}
+
+/// Makes every permitted capability inheritable and ambient; -1 and errno on failure.
+///
+/// # Safety
+/// As [`run_child`]: no allocation, no locks.
+unsafe fn keep_all_capabilities() -> libc::c_long {
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header = [VERSION_3, 0];
+    // Effective, permitted, inheritable, twice 32 bits.
+    let mut sets = [0u32; 6];
+    // SAFETY: both are as long as version 3 of the interface wants them.
+    unsafe {
+        if libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) < 0 {
+            return -1;
+        }
+        sets[2] = sets[1];
+        sets[5] = sets[4];
+        if libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) < 0 {
+            return -1;
+        }
+        for capability in 0..64u64 {
+            let permitted = sets[if capability < 32 { 1 } else { 4 }];
+            if permitted & (1 << (capability % 32)) != 0
+                && libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability, 0u64, 0u64) < 0
+            {
+                return -1;
+            }
+        }
+    }
+    0
 }
 
 /// Leaves errno for the caller and ends the child.
@@ -203,6 +243,7 @@ mod tests {
             program: shell.as_fd(),
             arguments: &[c"sh", c"-c", c"echo $0 >&7; exit 9"],
             namespaces: 0,
+            keep_capabilities: false,
             cgroup: None,
             descriptors: &[(writer.as_fd(), 7)],
         })
@@ -227,6 +268,7 @@ mod tests {
             program: shell.as_fd(),
             arguments: &[c"sh", c"-c", &script],
             namespaces: 0,
+            keep_capabilities: false,
             cgroup: None,
             descriptors: &descriptors,
         })
@@ -246,6 +288,7 @@ mod tests {
             program: nothing.as_fd(),
             arguments: &[c"x"],
             namespaces: 0,
+            keep_capabilities: false,
             cgroup: None,
             descriptors: &[],
         });

@@ -57,6 +57,10 @@ pub struct Source {
 /// (unix(7), `SCM_MAX_FD`).
 pub const SOURCE_BATCH: usize = 200;
 
+/// A process cannot move into another pid namespace, and whether it may make the others is decided by its
+/// user namespace.
+const BORN_INTO: u64 = namespace::USER | namespace::PID;
+
 /// What the parent writes for a new user namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdMaps {
@@ -69,7 +73,7 @@ pub struct IdMaps {
 /// Everything that is done to make one container.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// `CLONE_NEW*` for clone3(2), without the cgroup namespace, which init makes for itself.
+    /// `CLONE_NEW*` for clone3(2): the namespaces that init must be born into. The others it makes for itself.
     pub clone_flags: u64,
     /// Present with a new user namespace.
     pub id_maps: Option<IdMaps>,
@@ -128,7 +132,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     let device_program = devices::compile_container(&device_rules)
         .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
     Ok(Program {
-        clone_flags: config.linux.namespaces & !namespace::CGROUP,
+        clone_flags: config.linux.namespaces & BORN_INTO,
         id_maps: id_maps(config)?,
         sources: steps.sources,
         steps: steps.plan,
@@ -236,6 +240,12 @@ impl<'a> Builder<'a> {
         if self.has(namespace::USER) && is_mapped(&linux.uid_mappings, 0) && is_mapped(&linux.gid_mappings, 0) {
             self.push(Pointer::UID_MAPPINGS, &Step::BecomeRoot {});
         }
+        // What is made with a namespace, as the queues of the ipc namespace, belongs to who makes it; and while the kernel
+        // works at the network namespace, the longest part of a start, the parent goes on.
+        let unshared = linux.namespaces & !BORN_INTO;
+        if unshared != 0 {
+            self.push(Pointer::NAMESPACES, &Step::Unshare { flags: unshared as u32 });
+        }
     }
 
     fn attach_root(&mut self) {
@@ -250,10 +260,6 @@ impl<'a> Builder<'a> {
     }
 
     fn set_names(&mut self) {
-        if self.has(namespace::CGROUP) {
-            // Before a cgroup file system is mounted, which shows what its namespace shows.
-            self.push(Pointer::NAMESPACES, &Step::Unshare { flags: namespace::CGROUP as u32 });
-        }
         let Config { hostname, domainname, .. } = self.config;
         if !hostname.is_empty() {
             self.push(Pointer::to("/hostname"), &Step::SetHostname { name: text(hostname) });

@@ -39,7 +39,10 @@ pub(super) fn become_it(steps: &mut Builder<'_>) {
     let at = umask.map_or(Pointer::NO_SETTING, |_| Pointer::to("/process/user/umask"));
     steps.push(at, &Step::SetUmask { mask: umask.unwrap_or(DEFAULT_UMASK) });
     set_privileges(steps);
-    steps.push(Pointer::to("/process/cwd"), &Step::ChangeDirectory { path: text(&process.cwd) });
+    if process.cwd != "/" {
+        // Entering the root has left it in "/".
+        steps.push(Pointer::to("/process/cwd"), &Step::ChangeDirectory { path: text(&process.cwd) });
+    }
     let environment = environment(&process.env);
     let candidates = candidates(process.args.first().map_or("", String::as_str), &environment);
     steps.push(Pointer::item("/process/args", 0), &Step::FindProgram { candidates: Texts::new(&candidates) });

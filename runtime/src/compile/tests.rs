@@ -33,7 +33,8 @@ fn names(program: &Program) -> Vec<&'static str> {
 fn every_step_has_a_pointer() {
     let program = compiled(&spec());
     assert_eq!(program.pointers.len(), program.steps.count() as usize);
-    assert!(program.pointer(0).is_none() && program.pointer(u32::MAX).is_none());
+    assert_eq!(program.pointer(0).to_string(), "/linux/namespaces");
+    assert!(program.pointer(1).is_none() && program.pointer(u32::MAX).is_none());
     assert_eq!(program.rootfs(), Path::new("/bundle/rootfs"));
     assert_eq!(size_of::<Pointer>(), 24);
 }

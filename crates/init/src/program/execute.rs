@@ -6,7 +6,7 @@ use crate::kernel::{
     self, CURRENT, Capabilities, Failure, Fd, O_DIRECTORY, O_PATH, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG,
     errno,
 };
-use crate::paths;
+use crate::paths::{self, Missing};
 use crate::talk::{self, Sources};
 
 /// Descriptors that are no longer needed but not worth a system call each: execve closes them.
@@ -26,6 +26,8 @@ pub(crate) struct Machine<'a> {
     file_system: Fd,
     /// The mount that is to be attached.
     mount: Fd,
+    /// Whether it is the root of a file system that was made here, and not one of the host's trees.
+    mount_is_new: bool,
     /// The directory in which nodes are made.
     directory: Fd,
     pub(crate) file_mask: Option<Fd>,
@@ -49,6 +51,7 @@ impl<'a> Machine<'a> {
             root: NONE,
             file_system: NONE,
             mount: NONE,
+            mount_is_new: false,
             directory: NONE,
             file_mask: None,
             directory_mask: None,
@@ -113,6 +116,7 @@ impl<'a> Machine<'a> {
             Step::FsMount { attributes } => self.fs_mount(attributes),
             Step::UseSource { source } => {
                 self.mount = self.sources.get(source)?;
+                self.mount_is_new = false;
                 Ok(())
             }
             Step::SetMountAttributes { set, clear, propagation, recursive } => {
@@ -214,6 +218,7 @@ impl<'a> Machine<'a> {
         let created = kernel::fsconfig_create(self.file_system);
         self.explained(created)?;
         self.mount = kernel::fsmount(self.file_system, u64::from(attributes))?;
+        self.mount_is_new = true;
         self.done(self.file_system);
         // Closed much later than it is attached.
         self.done(self.mount);
@@ -222,24 +227,36 @@ impl<'a> Machine<'a> {
 
     fn attach(&mut self, path: Text<'_>, flags: u8) -> Result<()> {
         if flags & attach::IN_DIRECTORY != 0 {
-            kernel::mkdirat(self.directory, &path, 0o755)?;
+            match self.kind_of_mount()? {
+                Missing::Directory => paths::make_directory(self.directory, &path)?,
+                Missing::File => paths::make_file(self.directory, &path)?,
+            }
             return kernel::move_mount_into(self.mount, self.directory, &path);
         }
         let resolve = if flags & attach::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 };
-        let mount = self.mount;
-        let target = paths::open_destination(self.root, path, resolve, || paths::kind_of(mount))?;
+        let target = paths::open_destination(self.root, path, resolve, || self.kind_of_mount())?;
         self.done(target);
         if flags & attach::NOT_IN_PROC != 0 && kernel::file_system(target)? == PROC_SUPER_MAGIC {
             return Err(Failure { call: call::FSTATFS, errno: errno::EPERM });
         }
         if flags & attach::KEEP_MODE == 0 {
-            return kernel::move_mount(mount, target);
+            return kernel::move_mount(self.mount, target);
         }
         let covered = kernel::stat_fd(target)?;
-        kernel::move_mount(mount, target)?;
+        kernel::move_mount(self.mount, target)?;
         let root = paths::open(self.root, &path, O_DIRECTORY, resolve)?;
         self.done(root);
         kernel::fchmod(root, u32::from(covered.mode) & 0o7777)
+    }
+
+    /// What a missing destination of the mount has to be: the mount's own kind.
+    fn kind_of_mount(&self) -> Result<Missing> {
+        // That of a file system which was just made needs no question.
+        if self.mount_is_new || kernel::stat_fd(self.mount)?.kind() == S_IFDIR {
+            Ok(Missing::Directory)
+        } else {
+            Ok(Missing::File)
+        }
     }
 
     fn make_node(&mut self, name: Text<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> Result<()> {

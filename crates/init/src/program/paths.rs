@@ -5,7 +5,7 @@ use no_frills_plan::Text;
 
 use crate::kernel::{
     self, Failure, Fd, Name, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDWR,
-    RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Result, S_IFDIR, errno,
+    RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Result, errno,
 };
 
 /// What is made for a mount that lacks its destination.
@@ -75,7 +75,7 @@ fn make_directories(root: Fd, path: &[u8], resolve: u64) -> Result<Fd> {
     while there < path.len() {
         let rest = path.get(there + 1..).unwrap_or(&[]);
         let component = rest.split(|byte| *byte == b'/').next().unwrap_or(rest);
-        make_directory(fd, component)?;
+        make_directory(fd, &Part::new(component)?)?;
         kernel::close(fd);
         there += 1 + component.len();
         // From the root again: the component may be a link that leads elsewhere beneath it.
@@ -85,17 +85,17 @@ fn make_directories(root: Fd, path: &[u8], resolve: u64) -> Result<Fd> {
 }
 
 /// Makes a directory; one that is there is as good.
-fn make_directory(parent: Fd, name: &[u8]) -> Result<()> {
-    match kernel::mkdirat(parent, &Part::new(name)?, 0o755) {
+pub(crate) fn make_directory<N: Name + ?Sized>(parent: Fd, name: &N) -> Result<()> {
+    match kernel::mkdirat(parent, name, 0o755) {
         Err(Failure { errno: errno::EEXIST, .. }) => Ok(()),
         other => other,
     }
 }
 
 /// Makes an empty file; one that is there is as good.
-fn make_file(parent: Fd, name: &[u8]) -> Result<()> {
+pub(crate) fn make_file<N: Name + ?Sized>(parent: Fd, name: &N) -> Result<()> {
     let flags = O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_RDWR | O_CLOEXEC;
-    match kernel::openat2(parent, &Part::new(name)?, flags, 0o644, 0) {
+    match kernel::openat2(parent, name, flags, 0o644, 0) {
         Ok(file) => {
             kernel::close(file);
             Ok(())
@@ -117,19 +117,14 @@ pub(crate) fn open_destination(
         other => return other,
     }
     let (parent, name) = split(path.bytes());
+    let name = Part::new(name)?;
     let directory = make_directories(root, parent, resolve)?;
     match missing()? {
-        Missing::Directory => make_directory(directory, name)?,
-        Missing::File => make_file(directory, name)?,
+        Missing::Directory => make_directory(directory, &name)?,
+        Missing::File => make_file(directory, &name)?,
     }
     kernel::close(directory);
     open(root, &path, O_PATH, resolve)
-}
-
-/// What a missing destination of this mount has to be: the mount's own kind.
-pub(crate) fn kind_of(mount: Fd) -> Result<Missing> {
-    let kind = kernel::stat_fd(mount)?.kind();
-    Ok(if kind == S_IFDIR { Missing::Directory } else { Missing::File })
 }
 
 /// Opens a directory, made where missing.
