@@ -1,0 +1,150 @@
+//! The table and the JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::figures::{Figures, Spread, ToolFigures};
+use crate::measure::COMMANDS;
+
+pub(crate) fn table(figures: &Figures) -> String {
+    // Writing to a String cannot fail, so its results are gathered here.
+    let mut text = String::new();
+    let written = write_table(&mut text, figures);
+    debug_assert!(written.is_ok());
+    text
+}
+
+fn write_table(text: &mut String, figures: &Figures) -> std::fmt::Result {
+    writeln!(
+        text,
+        "kernel {}, {} processors ({}), {} rounds",
+        figures.kernel, figures.processors, figures.processor, figures.rounds
+    )?;
+    for tool in &figures.tools {
+        if let Some(version) = &tool.version {
+            writeln!(text, "{:12} {version}", tool.name)?;
+        }
+    }
+    for line in &figures.different {
+        writeln!(text, "NOTE: not the same mount points: {line}")?;
+    }
+
+    writeln!(text, "\nrun of /bin/true with the default spec, milliseconds")?;
+    write!(text, "{:12} {:>8} {:>8} {:>8}", "", "median", "p10", "p90")?;
+    headings(text, figures, |_| true)?;
+    for tool in &figures.tools {
+        write!(text, "{:12} {}", tool.name, times(tool.run))?;
+        ratios(text, figures, tool.run.median, |other| Some(other.run.median))?;
+    }
+
+    writeln!(
+        text,
+        "\n{} as single commands, milliseconds (the wait between kill and delete is in no sum)",
+        COMMANDS.join(" + ")
+    )?;
+    write!(text, "{:12} {:>8} {:>8} {:>8}", "", "median", "p10", "p90")?;
+    headings(text, figures, |other| other.life.is_some())?;
+    for (tool, life) in lives(figures) {
+        write!(text, "{:12} {}", tool.name, times(life.total))?;
+        ratios(text, figures, life.total.median, |other| other.life.as_ref().map(|life| life.total.median))?;
+    }
+    write!(text, "\n{:12}", "medians")?;
+    for name in COMMANDS.iter().chain(&["(wait)"]) {
+        write!(text, " {name:>8}")?;
+    }
+    writeln!(text)?;
+    for (tool, life) in lives(figures) {
+        write!(text, "{:12}", tool.name)?;
+        for spread in life.commands.iter().chain([&life.death]) {
+            write!(text, " {:>8.2}", spread.median / 1e3)?;
+        }
+        writeln!(text)?;
+    }
+
+    writeln!(text, "\none run: system calls of all processes, page faults, memory in KiB")?;
+    writeln!(text, "{:12} {:>8} {:>8} {:>8} {:>8}", "", "calls", "faults", "peak", "maxrss")?;
+    for tool in &figures.tools {
+        let counts = &tool.counts;
+        let calls = counts.total_calls().map_or_else(|| "-".to_owned(), |calls| calls.to_string());
+        writeln!(text, "{:12} {calls:>8} {:>8} {:>8} {:>8}", tool.name, counts.faults, counts.own_peak, counts.maxrss)?;
+    }
+    writeln!(text, "peak: VmHWM of the command's own process at its exit; maxrss: what wait4 says, the largest of it")?;
+    writeln!(text, "and of the children it waited for, /bin/true among them; faults: of it and of those children")
+}
+
+fn lives(figures: &Figures) -> impl Iterator<Item = (&ToolFigures, &crate::figures::Life)> {
+    figures.tools.iter().filter_map(|tool| Some((tool, tool.life.as_ref()?)))
+}
+
+fn times(spread: Spread) -> String {
+    format!("{:>8.2} {:>8.2} {:>8.2}", spread.median / 1e3, spread.p10 / 1e3, spread.p90 / 1e3)
+}
+
+fn headings(text: &mut String, figures: &Figures, shown: impl Fn(&ToolFigures) -> bool) -> std::fmt::Result {
+    for other in figures.tools.iter().filter(|tool| shown(tool)) {
+        write!(text, " {:>11}", format!("/ {}", other.name))?;
+    }
+    writeln!(text)
+}
+
+fn ratios(
+    text: &mut String,
+    figures: &Figures,
+    mine: f64,
+    theirs: impl Fn(&ToolFigures) -> Option<f64>,
+) -> std::fmt::Result {
+    for other in figures.tools.iter().filter_map(theirs) {
+        write!(text, " {:>11.2}", mine / other)?;
+    }
+    writeln!(text)
+}
+
+pub(crate) fn json(figures: &Figures) -> String {
+    let tools: Vec<Value> = figures.tools.iter().map(|tool| tool_json(figures, tool)).collect();
+    let value = json!({
+        "kernel": figures.kernel,
+        "processor": figures.processor,
+        "processors": figures.processors,
+        "rounds": figures.rounds,
+        "unit": "microseconds, KiB",
+        "mount_points_that_differ": figures.different,
+        "tools": tools,
+    });
+    format!("{value:#}\n")
+}
+
+fn tool_json(figures: &Figures, tool: &ToolFigures) -> Value {
+    let life = tool.life.as_ref().map(|life| {
+        let commands: serde_json::Map<String, Value> =
+            COMMANDS.iter().zip(life.commands).map(|(name, spread)| ((*name).to_owned(), spread_json(spread))).collect();
+        json!({
+            "total": spread_json(life.total),
+            "commands": commands,
+            "wait_after_kill": spread_json(life.death),
+            "ratios": ratios_json(figures, life.total.median, |other| other.life.as_ref().map(|life| life.total.median)),
+        })
+    });
+    json!({
+        "name": tool.name,
+        "version": tool.version,
+        "run": spread_json(tool.run),
+        "run_ratios": ratios_json(figures, tool.run.median, |other| Some(other.run.median)),
+        "lifecycle": life,
+        "system_calls": tool.counts.total_calls(),
+        "system_calls_by_name": tool.counts.calls,
+        "page_faults": tool.counts.faults,
+        "own_peak": tool.counts.own_peak,
+        "maxrss": tool.counts.maxrss,
+    })
+}
+
+fn spread_json(spread: Spread) -> Value {
+    let rounded = |time: f64| (time * 10.0).round() / 10.0;
+    json!({ "median": rounded(spread.median), "p10": rounded(spread.p10), "p90": rounded(spread.p90) })
+}
+
+fn ratios_json(figures: &Figures, mine: f64, theirs: impl Fn(&ToolFigures) -> Option<f64>) -> Value {
+    let ratio = |other: &ToolFigures| Some((other.name.clone(), json!((mine / theirs(other)? * 1e3).round() / 1e3)));
+    Value::Object(figures.tools.iter().filter_map(ratio).collect())
+}

@@ -1,0 +1,555 @@
+//! What a case works with: the runtime under test, bundles, and what commands printed.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, WaitIdOptions};
+use serde_json::{Value, json};
+
+use crate::expect::{Verdict, check, contains, contains_one, fail, lacks, same, some};
+use crate::kind::Kind;
+use crate::rootfs;
+
+/// What `runc spec` prints on a cgroup2 host.
+const DEFAULT_SPEC: &str = include_str!("default_spec.json");
+
+/// How long a case waits for one thing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One case's world: a runtime with a state root, a working directory and a cgroup of its own.
+pub(crate) struct Test {
+    /// Which runtime this is.
+    pub(crate) kind: Kind,
+    /// The runtime's path.
+    pub(crate) runtime: PathBuf,
+    /// Arguments before every command.
+    pub(crate) runtime_args: Vec<OsString>,
+    /// A directory for this case alone.
+    pub(crate) work: PathBuf,
+    /// This case's cgroup, as a path in the hierarchy.
+    pub(crate) cgroup: String,
+    /// Where the hierarchy is mounted.
+    pub(crate) cgroup_mount: PathBuf,
+    counter: Cell<u32>,
+    ids: RefCell<Vec<String>>,
+}
+
+impl Test {
+    pub(crate) fn new(
+        kind: Kind,
+        runtime: PathBuf,
+        runtime_args: Vec<OsString>,
+        work: PathBuf,
+        cgroup: String,
+        cgroup_mount: PathBuf,
+    ) -> Self {
+        let (counter, ids) = (Cell::new(0), RefCell::default());
+        Self { kind, runtime, runtime_args, work, cgroup, cgroup_mount, counter, ids }
+    }
+
+    /// Whether the runtime under test is ours, whose messages are checked exactly.
+    pub(crate) fn ours(&self) -> bool {
+        self.kind == Kind::NoFrills
+    }
+
+    /// The state root that every command is given.
+    pub(crate) fn state_root(&self) -> PathBuf {
+        self.work.join("s")
+    }
+
+    /// The case's cgroup as a directory.
+    pub(crate) fn cgroup_dir(&self) -> PathBuf {
+        self.cgroup_mount.join(self.cgroup.trim_start_matches('/'))
+    }
+
+    /// A path in the case's working directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.work.join(name)
+    }
+
+    /// A bundle with the default spec (without a terminal) and a root file system.
+    pub(crate) fn bundle(&self) -> Verdict<Bundle<'_>> {
+        let config: Value = serde_json::from_str(DEFAULT_SPEC)?;
+        self.bundle_of(config)
+    }
+
+    /// A bundle with this config, a root file system, and a cgroup and an id of its own.
+    pub(crate) fn bundle_of(&self, config: Value) -> Verdict<Bundle<'_>> {
+        let number = self.number();
+        // Unique on the machine, in case that a runtime names a cgroup at the root by it.
+        let id = format!("{}-{number}", self.cgroup.trim_start_matches('/').replace('/', "-"));
+        let dir = self.work.join(format!("b{number}"));
+        fs::create_dir(&dir)?;
+        rootfs::make(&dir.join("rootfs"), &self.work.join("../busybox"))?;
+        self.ids.borrow_mut().push(id.clone());
+        let cgroups_path = format!("{}/{id}", self.cgroup);
+        let bundle = Bundle { test: self, dir, id, config };
+        Ok(bundle.set("/process/terminal", json!(false)).set("/linux/cgroupsPath", json!(cgroups_path)))
+    }
+
+    /// The runtime's command line up to and with these arguments.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(&self.runtime);
+        command.args(&self.runtime_args).arg("--root").arg(self.state_root()).args(args);
+        bare(&mut command);
+        command
+    }
+
+    /// Runs the runtime with these arguments and nothing on stdin.
+    pub(crate) fn runtime<S: AsRef<OsStr>>(&self, args: &[S]) -> Verdict<Output> {
+        self.output_of(self.command(args))
+    }
+
+    /// Runs a command. What it prints goes to files, not pipes: a container that outlives the command
+    /// holds them open.
+    pub(crate) fn output_of(&self, mut command: Command) -> Verdict<Output> {
+        let number = self.number();
+        let (out, err) = (self.path(&format!("{number}.out")), self.path(&format!("{number}.err")));
+        let appending = |path: &Path| File::options().create(true).append(true).open(path);
+        let status = command.stdin(Stdio::null()).stdout(appending(&out)?).stderr(appending(&err)?).status()?;
+        Ok(Output { what: words(&command), status: code(status), out, err })
+    }
+
+    /// `state ID`, parsed.
+    pub(crate) fn state(&self, id: &str) -> Verdict<Value> {
+        Ok(serde_json::from_str(&self.runtime(&["state", id])?.exits(0)?.stdout()?)?)
+    }
+
+    /// The ids that bundles of this case have had, and this one from now on too.
+    pub(crate) fn clean_up_also(&self, id: &str) {
+        self.ids.borrow_mut().push(id.to_owned());
+    }
+
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.ids.borrow().clone()
+    }
+
+    fn number(&self) -> u32 {
+        self.counter.set(self.counter.get() + 1);
+        self.counter.get()
+    }
+}
+
+/// An environment that says nothing of whoever runs the suite.
+pub(crate) fn bare(command: &mut Command) {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    command.env_clear().env("PATH", path);
+}
+
+/// A bundle on disk with a config that is still being written.
+pub(crate) struct Bundle<'t> {
+    pub(crate) test: &'t Test,
+    pub(crate) dir: PathBuf,
+    pub(crate) id: String,
+    pub(crate) config: Value,
+}
+
+/// How the config is changed. Each takes the bundle and gives it back.
+impl Bundle<'_> {
+    /// Sets what the JSON pointer names, with the objects on the way to it.
+    pub(crate) fn set(mut self, pointer: &str, value: Value) -> Self {
+        let mut place = &mut self.config;
+        for key in pointer.split('/').skip(1) {
+            place = match place {
+                // An index past the end is a mistake in a case and shows as null in its config.
+                Value::Array(items) => match key.parse::<usize>().ok().and_then(|at| items.get_mut(at)) {
+                    Some(item) => item,
+                    None => return self,
+                },
+                other => &mut other[key],
+            };
+        }
+        *place = value;
+        self
+    }
+
+    /// Removes the property that the JSON pointer names.
+    pub(crate) fn remove(mut self, pointer: &str) -> Self {
+        if let Some((parent, key)) = pointer.rsplit_once('/')
+            && let Some(Value::Object(parent)) = self.config.pointer_mut(parent)
+        {
+            parent.remove(key);
+        }
+        self
+    }
+
+    /// Appends to the array that the JSON pointer names, made if need be.
+    pub(crate) fn push(mut self, pointer: &str, value: Value) -> Self {
+        match self.config.pointer_mut(pointer) {
+            Some(Value::Array(array)) => array.push(value),
+            _ => return self.set(pointer, json!([value])),
+        }
+        self
+    }
+
+    /// The process's arguments.
+    pub(crate) fn args(self, args: &[&str]) -> Self {
+        self.set("/process/args", json!(args))
+    }
+
+    /// The process is a shell with this script.
+    pub(crate) fn sh(self, script: &str) -> Self {
+        self.args(&["sh", "-c", script])
+    }
+
+    /// A process that does nothing until it is killed.
+    pub(crate) fn idle(self) -> Self {
+        self.args(&["sleep", "1000"])
+    }
+
+    /// One more mount.
+    pub(crate) fn mount(self, destination: &str, kind: &str, source: impl AsRef<Path>, options: &[&str]) -> Self {
+        let mount = json!({"destination": destination, "type": kind, "source": source.as_ref(), "options": options});
+        self.push("/mounts", mount)
+    }
+
+    /// One more bind mount.
+    pub(crate) fn bind(self, source: impl AsRef<Path>, destination: &str, options: &[&str]) -> Self {
+        self.mount(destination, "bind", source, options)
+    }
+
+    /// The index of the mount with this destination.
+    pub(crate) fn mount_index(&self, destination: &str) -> Option<usize> {
+        self.config["mounts"].as_array()?.iter().position(|mount| mount["destination"] == destination)
+    }
+
+    /// Without the mount at this destination.
+    pub(crate) fn no_mount(mut self, destination: &str) -> Self {
+        if let Some(Value::Array(mounts)) = self.config.pointer_mut("/mounts") {
+            mounts.retain(|mount| mount["destination"] != destination);
+        }
+        self
+    }
+
+    /// Without a namespace of this type.
+    pub(crate) fn no_namespace(mut self, kind: &str) -> Self {
+        if let Some(Value::Array(namespaces)) = self.config.pointer_mut("/linux/namespaces") {
+            namespaces.retain(|namespace| namespace["type"] != kind);
+        }
+        self
+    }
+
+    /// The root file system can be written to.
+    pub(crate) fn writable(self) -> Self {
+        self.set("/root/readonly", json!(false))
+    }
+
+    /// All five capability sets.
+    pub(crate) fn capabilities(self, names: &[&str]) -> Self {
+        let sets = ["bounding", "effective", "permitted", "inheritable", "ambient"];
+        sets.iter().fold(self, |bundle, set| bundle.set(&format!("/process/capabilities/{set}"), json!(names)))
+    }
+
+    /// A user namespace that maps `size` ids from 0 to those from `host`.
+    pub(crate) fn user_namespace(self, host: u32, size: u32) -> Self {
+        let map = json!([{"containerID": 0, "hostID": host, "size": size}]);
+        self.push("/linux/namespaces", json!({"type": "user"}))
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+    }
+}
+
+/// What is on disk.
+impl Bundle<'_> {
+    /// The bundle's root file system, or a path in it.
+    pub(crate) fn rootfs(&self, path: &str) -> PathBuf {
+        self.dir.join("rootfs").join(path.trim_start_matches('/'))
+    }
+
+    /// With this file in the root file system.
+    pub(crate) fn with_file(self, path: &str, content: &str, mode: u32) -> Verdict<Self> {
+        let file = self.rootfs(path);
+        fs::write(&file, content)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+        Ok(self)
+    }
+
+    /// With this directory in the root file system.
+    pub(crate) fn with_dir(self, path: &str) -> Verdict<Self> {
+        fs::create_dir_all(self.rootfs(path))?;
+        Ok(self)
+    }
+
+    /// With this link in the root file system, in place of what is there (a file or an empty directory).
+    pub(crate) fn with_link(self, path: &str, target: impl AsRef<Path>) -> Verdict<Self> {
+        let link = self.rootfs(path);
+        if link.is_dir() && !link.is_symlink() {
+            fs::remove_dir(&link)?;
+        }
+        symlink(target, link)?;
+        Ok(self)
+    }
+
+    /// Writes config.json.
+    pub(crate) fn save(&self) -> Verdict {
+        Ok(fs::write(self.dir.join("config.json"), serde_json::to_vec_pretty(&self.config)?)?)
+    }
+
+    /// Where `create` and `run` are told to write the pid.
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.dir.join("pid")
+    }
+
+    /// The pid in the pid file.
+    pub(crate) fn pid(&self) -> Verdict<Pid> {
+        let pid = fs::read_to_string(self.pid_file())?.parse()?;
+        some("a pid above 0 in the pid file", Pid::from_raw(pid))
+    }
+
+    /// The container's cgroup as a directory.
+    pub(crate) fn cgroup_dir(&self) -> PathBuf {
+        let path = self.config["linux"]["cgroupsPath"].as_str().unwrap_or_default();
+        self.test.cgroup_mount.join(path.trim_start_matches('/'))
+    }
+}
+
+/// What the runtime is told to do with it.
+impl Bundle<'_> {
+    /// `run` with more flags, attached unless these say otherwise.
+    pub(crate) fn run_with(&self, flags: &[&str]) -> Verdict<Output> {
+        self.save()?;
+        self.test.output_of(self.command("run", flags))
+    }
+
+    /// `run`.
+    pub(crate) fn run(&self) -> Verdict<Output> {
+        self.run_with(&[])
+    }
+
+    /// `run`, which must succeed: what the container printed.
+    pub(crate) fn stdout(&self) -> Verdict<String> {
+        self.run()?.exits(0)?.stdout()
+    }
+
+    /// `create` with more flags.
+    pub(crate) fn create_with(&self, flags: &[&str]) -> Verdict<Output> {
+        self.save()?;
+        let mut all = vec!["--pid-file", "pid"];
+        all.extend(flags);
+        let mut command = self.command("create", &all);
+        // A relative pid file also shows that paths are the caller's, not the bundle's.
+        command.current_dir(&self.dir);
+        self.test.output_of(command)
+    }
+
+    /// `create`, which must succeed.
+    pub(crate) fn create(&self) -> Verdict<Output> {
+        self.create_with(&[])?.exits(0)
+    }
+
+    /// `create` and `start`, with the container's output on a pipe.
+    pub(crate) fn started(&self) -> Verdict<Lines> {
+        self.save()?;
+        let (reader, writer) = io::pipe()?;
+        let err = File::create(self.dir.join("stderr"))?;
+        let pid_file = self.pid_file();
+        let pid_file = pid_file.to_string_lossy();
+        let mut command = self.command("create", &["--pid-file", &pid_file]);
+        let status = command.stdin(Stdio::null()).stdout(writer).stderr(err).status()?;
+        // The command holds the pipe's writing end too.
+        drop(command);
+        if code(status) != 0 {
+            return fail(format!("create: status {}: {}", code(status), fs::read_to_string(self.dir.join("stderr"))?));
+        }
+        self.start()?;
+        Ok(Lines::new(reader))
+    }
+
+    /// `start`, which must succeed.
+    pub(crate) fn start(&self) -> Verdict<Output> {
+        self.verb("start", &[])?.exits(0)
+    }
+
+    /// A command with the id, then more arguments.
+    pub(crate) fn verb(&self, verb: &str, rest: &[&str]) -> Verdict<Output> {
+        let mut args = vec![verb, self.id.as_str()];
+        args.extend(rest);
+        self.test.runtime(&args)
+    }
+
+    /// `state`, parsed.
+    pub(crate) fn state(&self) -> Verdict<Value> {
+        self.test.state(&self.id)
+    }
+
+    /// `state` tells this status.
+    pub(crate) fn is(&self, status: &str) -> Verdict {
+        same("status", &self.state()?["status"], status)
+    }
+
+    /// `delete --force`, which must succeed.
+    pub(crate) fn delete_force(&self) -> Verdict<Output> {
+        self.test.runtime(&["delete", "--force", &self.id])?.exits(0)
+    }
+
+    /// Kills the process, waits for its end, deletes the container.
+    pub(crate) fn kill_and_delete(&self) -> Verdict {
+        self.verb("kill", &["KILL"])?.exits(0)?;
+        self.ended()?;
+        self.verb("delete", &[])?.exits(0)?;
+        Ok(())
+    }
+
+    /// Waits for the container's process to end: its status as a shell would tell it.
+    pub(crate) fn ended(&self) -> Verdict<i32> {
+        ended(self.pid()?)
+    }
+
+    /// A command line of `run` or `create` for this bundle.
+    pub(crate) fn command(&self, verb: &str, flags: &[&str]) -> Command {
+        let mut args: Vec<OsString> = vec![verb.into(), "--bundle".into(), self.dir.clone().into()];
+        args.extend(flags.iter().map(Into::into));
+        args.push(self.id.clone().into());
+        self.test.command(&args)
+    }
+
+    /// The runtime knows nothing of the container.
+    pub(crate) fn is_gone(&self) -> Verdict {
+        let output = self.verb("state", &[])?;
+        check(output.status != 0, || format!("{} is still known", self.id))?;
+        check(!self.test.state_root().join(&self.id).exists(), || "a directory is left in the state root".to_owned())
+    }
+}
+
+/// Waits for a process to end: its status as a shell would tell it, if it is this process's child (the
+/// runtime's orphans become that), else 0.
+pub(crate) fn ended(pid: Pid) -> Verdict<i32> {
+    let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(0),
+        other => other?,
+    };
+    if !readable(&pidfd, PATIENCE)? {
+        return fail(format!("process {} did not end", pid.as_raw_nonzero()));
+    }
+    let id = rustix::process::WaitId::PidFd(pidfd.as_fd());
+    match rustix::process::waitid(id, WaitIdOptions::EXITED) {
+        Ok(Some(status)) => {
+            let signal = status.terminating_signal().map(|signal| 128 + signal);
+            Ok(status.exit_status().or(signal).unwrap_or_default())
+        }
+        Ok(None) | Err(rustix::io::Errno::CHILD) => Ok(0),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Waits until the descriptor can be read (or has ended); false if that takes too long.
+pub(crate) fn readable(fd: &impl AsFd, limit: Duration) -> Verdict<bool> {
+    let limit = Timespec::try_from(limit)?;
+    loop {
+        match rustix::event::poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&limit)) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other? > 0),
+        }
+    }
+}
+
+/// Looks again and again until something holds that no event tells of.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Verdict<bool>) -> Verdict {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds()? {
+        if Instant::now() > deadline {
+            return fail(format!("this never came to hold: {what}"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// The lines that a running container prints.
+pub(crate) struct Lines {
+    fd: BufReader<File>,
+}
+
+impl Lines {
+    /// The lines that come from this pipe.
+    pub(crate) fn new(pipe: io::PipeReader) -> Self {
+        Self { fd: BufReader::new(OwnedFd::from(pipe).into()) }
+    }
+
+    /// The next line without its end; fails if none comes.
+    pub(crate) fn next(&mut self) -> Verdict<String> {
+        if self.fd.buffer().is_empty() && !readable(self.fd.get_ref(), PATIENCE)? {
+            return fail("the container printed no line");
+        }
+        let mut line = String::new();
+        self.fd.read_line(&mut line)?;
+        Ok(line.trim_end_matches('\n').to_owned())
+    }
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Output {
+    what: String,
+    /// The exit status as a shell would tell it.
+    pub(crate) status: i32,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Output {
+    /// What is on stdout by now.
+    pub(crate) fn stdout(&self) -> Verdict<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.out)?).into_owned())
+    }
+
+    /// What is on stderr by now.
+    pub(crate) fn stderr(&self) -> Verdict<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.err)?).into_owned())
+    }
+
+    /// The exit status is this.
+    pub(crate) fn exits(self, status: i32) -> Verdict<Self> {
+        if self.status == status {
+            return Ok(self);
+        }
+        let Self { what, status: actual, .. } = &self;
+        let (out, err) = (self.stdout()?, self.stderr()?);
+        fail(format!("{what}\nexpected: exit status {status}\nactual:   {actual}\nstdout: {out}\nstderr: {err}"))
+    }
+
+    /// Stdout is exactly this.
+    pub(crate) fn prints(self, text: &str) -> Verdict<Self> {
+        same(&format!("stdout of {}", self.what), self.stdout()?.as_str(), text)?;
+        Ok(self)
+    }
+
+    /// The command failed with status 1 and told why on stderr: `ours` if the runtime is ours, else one
+    /// of `peers` (anything, if none is given).
+    pub(crate) fn refuses(self, test: &Test, ours: &str, peers: &[&str]) -> Verdict<Self> {
+        // Log lines put messages in quotes.
+        let stderr = self.stderr()?.replace("\\\"", "\"");
+        if test.ours() {
+            let output = self.exits(1)?;
+            contains(&format!("stderr of {}", output.what), &stderr, ours)?;
+            lacks("panics", &stderr, "panicked")?;
+            return Ok(output);
+        }
+        check(self.status != 0, || format!("{}\nexpected: a failure\nactual:   status 0", self.what))?;
+        if !peers.is_empty() {
+            contains_one(&format!("stderr of {}", self.what), &stderr, peers)?;
+        }
+        Ok(self)
+    }
+}
+
+/// The status as a shell would tell it.
+pub(crate) fn code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}
+
+/// The arguments of a command without the paths that vary.
+fn words(command: &Command) -> String {
+    let words: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let root = words.iter().position(|word| word == "--root").map_or(0, |at| at + 2);
+    words.get(root..).unwrap_or(&words).join(" ")
+}

@@ -1,0 +1,99 @@
+//! What a case is: a name, a line of documentation, a function, and marks.
+
+use crate::bundle::Test;
+use crate::expect::Verdict;
+use crate::kind::Kind;
+
+/// One case of the suite.
+pub(crate) struct Case {
+    /// `group/what-holds`.
+    pub(crate) name: &'static str,
+    /// What the case shows, in a line.
+    pub(crate) doc: &'static str,
+    /// The case itself.
+    pub(crate) run: fn(&Test) -> Verdict,
+    marks: Vec<Mark>,
+}
+
+/// What is known about a case with one runtime.
+struct Mark {
+    kind: Kind,
+    what: What,
+    why: &'static str,
+}
+
+#[derive(PartialEq)]
+enum What {
+    Differs,
+    KnownFailure,
+    Skip,
+    Only,
+}
+
+/// Declares a case.
+pub(crate) fn case(name: &'static str, doc: &'static str, run: fn(&Test) -> Verdict) -> Case {
+    Case { name, doc, run, marks: Vec::new() }
+}
+
+impl Case {
+    /// This runtime behaves otherwise on purpose, for this reason; the case holds both expectations.
+    pub(crate) fn differs(self, kind: Kind, why: &'static str) -> Self {
+        self.mark(kind, What::Differs, why)
+    }
+
+    /// The case fails with this runtime. When it passes, the run fails, so that the mark goes away.
+    pub(crate) fn known_failure(self, kind: Kind, why: &'static str) -> Self {
+        self.mark(kind, What::KnownFailure, why)
+    }
+
+    /// The case makes no sense with this runtime.
+    pub(crate) fn skip(self, kind: Kind, why: &'static str) -> Self {
+        self.mark(kind, What::Skip, why)
+    }
+
+    /// The case makes sense with this runtime alone.
+    pub(crate) fn only(self, kind: Kind, why: &'static str) -> Self {
+        self.mark(kind, What::Only, why)
+    }
+
+    /// Why the case is not run with this runtime, if it is not.
+    pub(crate) fn skipped_for(&self, kind: Kind) -> Option<String> {
+        if let Some(why) = self.find(kind, &What::Skip) {
+            return Some(why.to_owned());
+        }
+        let only = self.marks.iter().find(|mark| mark.what == What::Only)?;
+        (only.kind != kind).then(|| format!("for {} alone: {}", only.kind, only.why))
+    }
+
+    /// Why the case is expected to fail with this runtime, if it is.
+    pub(crate) fn known_failure_for(&self, kind: Kind) -> Option<&'static str> {
+        self.find(kind, &What::KnownFailure)
+    }
+
+    /// How this runtime differs on purpose, if it does.
+    pub(crate) fn differs_for(&self, kind: Kind) -> Option<&'static str> {
+        self.find(kind, &What::Differs)
+    }
+
+    /// The marks in words, a line each.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = String> + '_ {
+        self.marks.iter().map(|mark| {
+            let Mark { kind, why, .. } = mark;
+            match mark.what {
+                What::Differs => format!("{kind} differs: {why}"),
+                What::KnownFailure => format!("known failure of {kind}: {why}"),
+                What::Skip => format!("not for {kind}: {why}"),
+                What::Only => format!("for {kind} alone: {why}"),
+            }
+        })
+    }
+
+    fn mark(mut self, kind: Kind, what: What, why: &'static str) -> Self {
+        self.marks.push(Mark { kind, what, why });
+        self
+    }
+
+    fn find(&self, kind: Kind, what: &What) -> Option<&'static str> {
+        self.marks.iter().find(|mark| mark.kind == kind && mark.what == *what).map(|mark| mark.why)
+    }
+}

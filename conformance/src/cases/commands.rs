@@ -1,0 +1,211 @@
+//! spec, features, --version, and flags as engines write them.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::bundle::Test;
+use crate::case::{Case, case};
+use crate::expect::{Verdict, check, contains, same, some};
+use crate::kind::Kind;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case("commands/version", "--version prints a line with the name and `version`", version),
+        case("commands/spec", "spec writes the default config and does not overwrite one", spec),
+        case("commands/spec-equals", "the default config is the one that cases start from", spec_equals)
+            .known_failure(Kind::Crun, "its default config differs"),
+        case("commands/spec-runs", "a container of the default config runs", spec_runs),
+        case("commands/features", "features prints JSON on stdout and nothing on stderr", features),
+        case(
+            "commands/features-lists",
+            "features names namespaces, capabilities, mount options, hooks",
+            features_lists,
+        ),
+        case(
+            "commands/global-flags",
+            "--debug, --log, --log-format, --systemd-cgroup=false, --rootless are taken",
+            global_flags,
+        )
+        .known_failure(Kind::Crun, "has no --rootless"),
+        case("commands/create-flags", "the flags of create and run that engines pass", create_flags),
+        case("commands/single-dash", "long flags with one dash are taken", single_dash)
+            .known_failure(Kind::Crun, "a flag with one dash and many letters is read letter by letter"),
+        case("commands/flags-after-id", "flags after the id are taken", flags_after)
+            .known_failure(Kind::Crun, "flags come before the id"),
+        case("commands/root-made", "the state root is made, with its parents", root_made),
+        case("commands/plan", "plan prints the steps with their pointers and needs nothing but the bundle", plan)
+            .only(Kind::NoFrills, "its own command"),
+        case("commands/completion", "completion prints a script", completion).only(Kind::NoFrills, "its own command"),
+    ]
+}
+
+fn version(t: &Test) -> Verdict {
+    let out = t.runtime(&["--version"])?.exits(0)?.stdout()?;
+    let first = some("a line", out.lines().next())?;
+    contains("the first line", first, "version")?;
+    check(first.starts_with(t.kind.name()), || format!("the first line: {first}"))?;
+    check(out.lines().any(|line| line.starts_with("commit: ")), || format!("no commit: {out}"))?;
+    check(out.lines().any(|line| line.starts_with("spec: ")), || format!("no spec: {out}"))
+}
+
+fn spec_in(t: &Test) -> Verdict<(std::path::PathBuf, Value)> {
+    let dir = t.path("spec");
+    fs::create_dir(&dir)?;
+    let mut command = t.command(&["spec"]);
+    command.current_dir(&dir);
+    t.output_of(command)?.exits(0)?.prints("")?;
+    let config = serde_json::from_slice(&fs::read(dir.join("config.json"))?)?;
+    Ok((dir, config))
+}
+
+fn spec(t: &Test) -> Verdict {
+    let (dir, config) = spec_in(t)?;
+    same("args", &config["process"]["args"], &serde_json::json!(["sh"]))?;
+    same("terminal", config["process"]["terminal"].as_bool(), Some(true))?;
+    same("root", config["root"]["path"].as_str(), Some("rootfs"))?;
+    let again = t.runtime(&["spec", "--bundle", &dir.to_string_lossy()])?;
+    again.refuses(t, "exists", &["exists"])?;
+    Ok(())
+}
+
+fn spec_equals(t: &Test) -> Verdict {
+    let (_, mut found) = spec_in(t)?;
+    let mut expected: Value = serde_json::from_str(include_str!("../default_spec.json"))?;
+    for config in [&mut found, &mut expected] {
+        // Each runtime names the version that it knows, and itself.
+        config["ociVersion"] = Value::Null;
+        config["hostname"] = Value::Null;
+        for list in ["/linux/maskedPaths", "/linux/readonlyPaths"] {
+            if let Some(Value::Array(paths)) = config.pointer_mut(list) {
+                paths.sort_by_key(Value::to_string);
+            }
+        }
+    }
+    for key in ["process", "root", "mounts", "linux"] {
+        same(key, &found[key], &expected[key])?;
+    }
+    Ok(())
+}
+
+fn spec_runs(t: &Test) -> Verdict {
+    let (_, config) = spec_in(t)?;
+    same("output", t.bundle_of(config)?.sh("echo runs").stdout()?, "runs\n")
+}
+
+fn features(t: &Test) -> Verdict {
+    let output = t.runtime(&["features"])?.exits(0)?;
+    same("stderr", output.stderr()?.as_str(), "")?;
+    let features: Value = serde_json::from_str(&output.stdout()?)?;
+    for key in ["ociVersionMin", "ociVersionMax"] {
+        check(features[key].as_str().is_some_and(|version| version.starts_with("1.")), || {
+            format!("{key}: {features}")
+        })?;
+    }
+    Ok(())
+}
+
+fn features_lists(t: &Test) -> Verdict {
+    let features: Value = serde_json::from_str(&t.runtime(&["features"])?.exits(0)?.stdout()?)?;
+    let has = |pointer: &str, value: &str| -> Verdict {
+        let list = features.pointer(pointer).and_then(Value::as_array);
+        check(list.is_some_and(|list| list.iter().any(|item| item == value)), || format!("{pointer} lacks {value}"))
+    };
+    for namespace in ["pid", "network", "ipc", "uts", "mount", "user", "cgroup"] {
+        has("/linux/namespaces", namespace)?;
+    }
+    for capability in ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"] {
+        has("/linux/capabilities", capability)?;
+    }
+    for option in ["ro", "rw", "bind", "rbind", "nosuid", "noexec", "rprivate", "rro"] {
+        has("/mountOptions", option)?;
+    }
+    if !t.ours() {
+        // Hooks come to ours with a later issue.
+        has("/hooks", "prestart")?;
+    }
+    same("cgroup v2", features.pointer("/linux/cgroup/v2").and_then(Value::as_bool), Some(true))
+}
+
+fn global_flags(t: &Test) -> Verdict {
+    let log = t.path("log");
+    let log = log.to_string_lossy();
+    let b = t.bundle()?.sh("echo ran");
+    b.save()?;
+    let bundle = b.dir.to_string_lossy();
+    for flags in [
+        &["--log", &log, "--log-format", "json"][..],
+        &["--log", &log, "--log-format=text", "--debug"],
+        &["--systemd-cgroup=false", "--rootless=false"],
+        &["--rootless", "auto"],
+    ] {
+        let mut args = flags.to_vec();
+        args.extend(["run", "--bundle", &bundle, &b.id]);
+        t.runtime(&args)?.exits(0)?.prints("ran\n")?;
+    }
+    Ok(())
+}
+
+fn create_flags(t: &Test) -> Verdict {
+    let b = t.bundle()?.idle();
+    b.create_with(&["--no-new-keyring"])?.exits(0)?;
+    b.delete_force()?;
+    b.create_with(&["--no-pivot"])?.exits(0)?;
+    b.start()?;
+    b.delete_force()?;
+    b.create_with(&["--preserve-fds", "0"])?.exits(0)?;
+    b.is("created")
+}
+
+fn single_dash(t: &Test) -> Verdict {
+    let b = t.bundle()?.sh("echo ran");
+    b.save()?;
+    let pid_file = b.pid_file();
+    let args =
+        ["run", "-bundle", &b.dir.to_string_lossy(), "-pid-file", &pid_file.to_string_lossy(), "-no-subreaper", &b.id]
+            .map(str::to_owned);
+    t.runtime(&args)?.exits(0)?.prints("ran\n")?;
+    let args = ["run", &format!("-bundle={}", b.dir.to_string_lossy()), "-no-subreaper=true", &b.id].map(str::to_owned);
+    t.runtime(&args)?.exits(0)?.prints("ran\n")?;
+    let args = ["run", "-b", &b.dir.to_string_lossy(), &b.id].map(str::to_owned);
+    t.runtime(&args)?.exits(0)?.prints("ran\n")?;
+    Ok(())
+}
+
+fn flags_after(t: &Test) -> Verdict {
+    let b = t.bundle()?.idle();
+    b.save()?;
+    let args = ["create", &b.id, "--bundle", &b.dir.to_string_lossy()].map(str::to_owned);
+    t.runtime(&args)?.exits(0)?;
+    t.runtime(&["delete", &b.id, "-f"])?.exits(0)?;
+    b.is_gone()
+}
+
+fn root_made(t: &Test) -> Verdict {
+    let b = t.bundle()?.sh("echo ran");
+    b.save()?;
+    let root = t.path("some/where/deep");
+    let args =
+        ["--root", &root.to_string_lossy(), "run", "--bundle", &b.dir.to_string_lossy(), &b.id].map(str::to_owned);
+    t.runtime(&args)?.exits(0)?.prints("ran\n")?;
+    check(root.is_dir(), || "the root is not there".to_owned())
+}
+
+fn plan(t: &Test) -> Verdict {
+    let b = t.bundle()?.args(&["true"]);
+    b.save()?;
+    let out = t.runtime(&["plan", &b.dir.to_string_lossy()])?.exits(0)?.stdout()?;
+    for part in ["/mounts/0", "/process", "/linux/maskedPaths", "/root"] {
+        contains("the plan", &out, part)?;
+    }
+    let json = t.runtime(&["plan", "--json", &b.dir.to_string_lossy()])?.exits(0)?.stdout()?;
+    serde_json::from_str::<Value>(&json)?;
+    b.is_gone()
+}
+
+fn completion(t: &Test) -> Verdict {
+    for shell in ["bash", "zsh", "fish"] {
+        contains(shell, &t.runtime(&["completion", shell])?.exits(0)?.stdout()?, "no-frills")?;
+    }
+    Ok(())
+}

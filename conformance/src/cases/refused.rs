@@ -1,0 +1,64 @@
+//! What no-frills does not do yet: each setting is refused with its JSON pointer, never passed over.
+//!
+//! A later issue that brings a setting removes its line here (and, for what engines send, the setting's
+//! name in `engines::without_later`), and adds cases of its own that all runtimes are held to.
+
+use serde_json::json;
+
+use crate::bundle::{Bundle, Test};
+use crate::case::{Case, case};
+use crate::expect::Verdict;
+use crate::kind::Kind;
+
+pub(crate) fn cases() -> Vec<Case> {
+    CASES
+        .iter()
+        .map(|(name, run)| case(name, "refused with its pointer", *run).only(Kind::NoFrills, "it comes later"))
+        .collect()
+}
+
+fn refuses(t: &Test, pointer: &str, change: impl FnOnce(Bundle) -> Bundle) -> Verdict {
+    let b = change(t.bundle()?.args(&["true"]));
+    b.create_with(&[])?.refuses(t, pointer, &[])?;
+    b.is_gone()
+}
+
+macro_rules! later {
+    ($($name:literal: $pointer:literal, $value:expr;)*) => {
+        &[$(($name, |t| refuses(t, $pointer, |b| b.set($pointer, $value)))),*]
+    };
+}
+
+/// The name of a case, and the case.
+type Later = (&'static str, fn(&Test) -> Verdict);
+
+const CASES: &[Later] = later! {
+    "refused/seccomp": "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    "refused/hooks-prestart": "/hooks/prestart", json!([{"path": "/bin/true"}]);
+    "refused/hooks-create-runtime": "/hooks/createRuntime", json!([{"path": "/bin/true"}]);
+    "refused/hooks-create-container": "/hooks/createContainer", json!([{"path": "/bin/true"}]);
+    "refused/hooks-start-container": "/hooks/startContainer", json!([{"path": "/bin/true"}]);
+    "refused/hooks-poststart": "/hooks/poststart", json!([{"path": "/bin/true"}]);
+    "refused/hooks-poststop": "/hooks/poststop", json!([{"path": "/bin/true"}]);
+    "refused/sysctl": "/linux/sysctl", json!({"net.ipv4.ping_group_range": "0 0"});
+    "refused/resources-memory": "/linux/resources/memory", json!({"limit": 67_108_864});
+    "refused/resources-cpu": "/linux/resources/cpu", json!({"shares": 512});
+    "refused/resources-pids": "/linux/resources/pids", json!({"limit": 100});
+    "refused/resources-block-io": "/linux/resources/blockIO", json!({"weight": 100});
+    "refused/resources-hugepages": "/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 2_097_152}]);
+    "refused/resources-rdma": "/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 3}});
+    "refused/resources-unified": "/linux/resources/unified", json!({"memory.high": "100000000"});
+    "refused/intel-rdt": "/linux/intelRdt", json!({"closID": "guaranteed"});
+    "refused/selinux-label": "/process/selinuxLabel", json!("system_u:system_r:svirt_t:s0");
+    "refused/apparmor-profile": "/process/apparmorProfile", json!("docker-default");
+    "refused/mount-label": "/linux/mountLabel", json!("system_u:object_r:svirt_file_t:s0");
+    "refused/personality": "/linux/personality", json!({"domain": "LINUX32"});
+    "refused/time-offsets": "/linux/timeOffsets", json!({"boottime": {"secs": 100}});
+    "refused/time-namespace": "/linux/namespaces/0", json!({"type": "time"});
+    "refused/namespace-path": "/linux/namespaces/0/path", json!("/proc/1/ns/pid");
+    "refused/scheduler": "/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 5});
+    "refused/io-priority": "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
+    "refused/idmapped-mount": "/mounts/1/uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    "refused/memory-policy": "/linux/memoryPolicy", json!({"mode": "MPOL_INTERLEAVE", "nodes": "0"});
+    "refused/net-devices": "/linux/netDevices", json!({"eth0": {}});
+};

@@ -1,0 +1,208 @@
+//! The run as a whole: which cases, how many at a time, and an end for each.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::case::Case;
+use crate::cases;
+use crate::cgroup2;
+use crate::cli::Options;
+use crate::kind::Kind;
+use crate::report::{Outcome, Report};
+use crate::rootfs;
+
+/// Prints the cases that the filter selects.
+pub(crate) fn list(filter: &[String]) -> Result<(), String> {
+    for case in selected(filter)? {
+        println!("{}: {}", case.name, case.doc);
+        for mark in case.marks() {
+            println!("    {mark}");
+        }
+    }
+    Ok(())
+}
+
+fn selected(filter: &[String]) -> Result<Vec<Case>, String> {
+    let mut all = cases::all();
+    let mut names: Vec<_> = all.iter().map(|case| case.name).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(format!("two cases have the same name: {twice:?}"));
+    }
+    all.retain(|case| filter.is_empty() || filter.iter().any(|part| case.name.contains(part.as_str())));
+    if all.is_empty() { Err(format!("no case has a name with one of {filter:?}")) } else { Ok(all) }
+}
+
+/// What all cases of a run share.
+struct Suite<'a> {
+    options: &'a Options,
+    runtime: PathBuf,
+    kind: Kind,
+    work: PathBuf,
+    /// The suite's cgroup in the hierarchy, and the directory of it.
+    cgroup: String,
+    cgroup_dir: PathBuf,
+    program: PathBuf,
+}
+
+/// Runs the cases; true if nothing makes the run fail.
+pub(crate) fn run(options: &Options) -> Result<bool, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("the suite needs root".to_owned());
+    }
+    let cases = selected(&options.filter)?;
+    let runtime = fs::canonicalize(&options.runtime).map_err(|e| format!("{}: {e}", options.runtime.display()))?;
+    let (kind, version) = Kind::detect(&runtime)?;
+    if !options.host_view {
+        cgroup2::private_view()?;
+    }
+    let name = format!("nfc-{}", std::process::id());
+    let work = std::env::temp_dir().join(&name);
+    let suite = Suite {
+        options,
+        runtime,
+        kind,
+        cgroup: format!("/{name}"),
+        cgroup_dir: cgroup2::mount_point()?.join(&name),
+        work,
+        program: std::env::current_exe().map_err(|e| format!("/proc/self/exe: {e}"))?,
+    };
+    fs::create_dir(&suite.work).map_err(|e| format!("making {}: {e}", suite.work.display()))?;
+    let outcome = suite.run_in(&cases, &version);
+    let removed = suite.remove();
+    let passed = outcome?;
+    removed?;
+    Ok(passed)
+}
+
+impl Suite<'_> {
+    fn run_in(&self, cases: &[Case], version: &str) -> Result<bool, String> {
+        // Containers with a user namespace walk through it.
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&self.work, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
+        rootfs::make_base(&self.work.join("busybox"))?;
+        let report = Mutex::new(Report::new(self.options.format, self.kind, version, cases.len()));
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..self.options.jobs.max(1) {
+                scope.spawn(|| {
+                    while let Some((index, case)) = cases.get(next.load(Ordering::Relaxed)).and_then(|_| {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        cases.get(index).map(|case| (index, case))
+                    }) {
+                        let start = Instant::now();
+                        let outcome = match case.skipped_for(self.kind) {
+                            Some(why) => Outcome::Skipped(why),
+                            None => self.one(index, case).weigh(case, self.kind),
+                        };
+                        // A poisoned lock means a panic in printing, which the scope passes on.
+                        if let Ok(mut report) = report.lock() {
+                            report.add(case, &outcome, start.elapsed());
+                        }
+                    }
+                });
+            }
+        });
+        report.into_inner().map(|report| report.end()).map_err(|e| e.to_string())
+    }
+
+    /// Runs one case in a process of its own and cleans up behind it, whatever it did.
+    fn one(&self, index: usize, case: &Case) -> Outcome {
+        let work = self.work.join(index.to_string());
+        if let Err(e) = fs::create_dir(&work) {
+            return Outcome::Failed(format!("making {}: {e}", work.display()));
+        }
+        let outcome = self.watch(index, case, &work).unwrap_or_else(Outcome::Failed);
+        let cgroup = self.cgroup_dir.join(index.to_string());
+        if let Err(e) = cgroup2::kill_and_remove(&cgroup) {
+            return Outcome::Failed(format!("removing {}: {e}", cgroup.display()));
+        }
+        if !self.options.keep
+            && let Err(e) = fs::remove_dir_all(&work)
+            && !outcome.is_bad()
+        {
+            return Outcome::Failed(format!("removing {}: {e}", work.display()));
+        }
+        outcome
+    }
+
+    fn watch(&self, index: usize, case: &Case, work: &Path) -> Result<Outcome, String> {
+        let cgroup = format!("{}/{index}", self.cgroup);
+        let mut command = Command::new(&self.program);
+        command.arg("--runtime").arg(&self.runtime).args(["--solo", case.name]).arg("--work").arg(work);
+        command.args(["--cgroup", &cgroup, "--kind", self.kind.name()]);
+        for arg in &self.options.runtime_args {
+            command.arg("--runtime-arg").arg(arg);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| format!("starting the case's process: {e}"))?;
+        let mut stdout = child.stdout.take().ok_or("the case's process has no stdout")?;
+        let (sender, receiver) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            let read = stdout.read_to_string(&mut text).map(|_| text);
+            // The receiver is gone only after a timeout, when nobody asks any more.
+            sender.send(read).unwrap_or_default();
+        });
+        let text = match receiver.recv_timeout(self.options.timeout) {
+            Ok(text) => text.map_err(|e| format!("reading the outcome: {e}"))?,
+            Err(_) => {
+                self.end(index, &mut child)?;
+                reader.join().map_err(|_| "the reading thread failed".to_owned())?;
+                return Err(format!("not done after {:?}", self.options.timeout));
+            }
+        };
+        let status = child.wait().map_err(|e| format!("waiting for the case's process: {e}"))?;
+        let outcome: Value = serde_json::from_str(text.trim())
+            .map_err(|e| format!("the case's process ended with {status} and printed {text:?}: {e}"))?;
+        let why = outcome["why"].as_str().unwrap_or_default().to_owned();
+        Ok(match outcome["outcome"].as_str() {
+            Some("ok") => Outcome::Passed,
+            Some("skip") => Outcome::Skipped(why),
+            _ => Outcome::Failed(why),
+        })
+    }
+
+    /// Ends a case that takes too long, with all that it has started.
+    fn end(&self, index: usize, child: &mut std::process::Child) -> Result<(), String> {
+        let tell = |e: std::io::Error| format!("ending a case that takes too long: {e}");
+        let kill = self.cgroup_dir.join(index.to_string()).join("cgroup.kill");
+        if kill.exists() {
+            fs::write(kill, "1").map_err(tell)?;
+        }
+        child.kill().map_err(tell)?;
+        child.wait().map(drop).map_err(tell)
+    }
+
+    /// Removes what the whole run has made.
+    fn remove(&self) -> Result<(), String> {
+        cgroup2::kill_and_remove(&self.cgroup_dir)
+            .map_err(|e| format!("removing {}: {e}", self.cgroup_dir.display()))?;
+        if self.options.keep {
+            println!("kept: {}", self.work.display());
+            return Ok(());
+        }
+        fs::remove_dir_all(&self.work).map_err(|e| format!("removing {}: {e}", self.work.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::selected;
+
+    #[test]
+    fn names_are_unique_and_filters_select() {
+        let all = selected(&[]).expect("the cases have unique names");
+        assert!(all.len() >= 60);
+        assert!(all.iter().all(|case| case.name.contains('/') && !case.doc.is_empty()));
+        assert!(selected(&["no such case".to_owned()]).is_err());
+    }
+}
