@@ -32,8 +32,12 @@ impl Bundle {
     pub fn load(directory: impl AsRef<Path>) -> Result<Bundle> {
         let directory = directory.as_ref();
         let absolute = std::path::absolute(directory).map_err(Error::at("finding the bundle", directory))?;
-        let text = read_config(&absolute.join("config.json"))?;
-        Ok(Bundle { config: Config::from_json(&text)?, directory: absolute })
+        let path = absolute.join("config.json");
+        match Config::from_json(&read_config(&path)?) {
+            Ok(config) => Ok(Bundle { config, directory: absolute }),
+            Err(error) if error.pointer.is_empty() => Err(Error::Syntax { path, error }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A bundle with a configuration that is not read from its directory. The directory is what relative

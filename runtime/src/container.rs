@@ -259,20 +259,50 @@ impl Container {
         Ok(())
     }
 
-    /// Sends a signal to its process.
+    /// Sends a signal to its process. Where it has no pid namespace of its own, SIGKILL goes to all its processes, since
+    /// they would not end with the first.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] when it has ended.
+    /// [`Error::NotRunning`] when its process has ended.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
         // A zombie takes signals, but nothing comes of them.
         if pidfd::has_ended(pidfd).map_err(Error::system("looking at the container's process"))? {
             return Err(Error::NotRunning);
         }
+        if signal == Signal::KILL && !self.record.own_pids {
+            cgroup_of(&self.record)?.kill()?;
+        }
         match pidfd::send_signal(pidfd, signal.number()) {
             Err(Errno::ESRCH) => Err(Error::NotRunning),
             result => result.map_err(Error::system(format!("sending {signal} to process {}", self.pid()))),
         }
+    }
+
+    /// Sends a signal to all its processes; that none are left is no error.
+    ///
+    /// # Errors
+    /// When its cgroup cannot be read.
+    pub fn kill_all(&self, signal: Signal) -> Result<()> {
+        let cgroup = cgroup_of(&self.record)?;
+        if signal == Signal::KILL {
+            return Ok(cgroup.kill()?);
+        }
+        for pid in cgroup.processes()? {
+            let process = match pidfd::open(pid) {
+                Err(Errno::ESRCH) => continue,
+                result => result.map_err(Error::system(format!("opening process {pid}")))?,
+            };
+            // The pid may have gone to another process before it was opened: then that is not in the cgroup.
+            if !cgroup.processes()?.contains(&pid) {
+                continue;
+            }
+            match pidfd::send_signal(&process, signal.number()) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(Error::system(format!("sending {signal} to process {pid}"))(errno)),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until its process has ended. If it is a child of this process it is reaped.

@@ -21,6 +21,14 @@ pub enum Error {
     /// The configuration asks for what cannot be.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The configuration is not JSON.
+    #[error("{}: {error}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: ConfigError,
+    },
     /// There is no container of this name. (Engines look for the text.)
     #[error("container does not exist")]
     NotFound,
@@ -39,7 +47,11 @@ pub enum Error {
     #[error("container not running")]
     NotRunning,
     /// Only a created container can be started.
-    #[error("cannot start a container that is {0}")]
+    #[error("cannot start {}", match .0 {
+        Status::Running | Status::Created => "an already running container",
+        Status::Stopped => "a container that has stopped",
+        Status::Creating => "a container that is being created",
+    })]
     NotCreated(Status),
     /// Only a stopped container can be deleted. (Engines look for the text.)
     #[error("cannot delete container {id} that is not stopped: {status}")]

@@ -19,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::libc::O_NOFOLLOW;
+use nix::libc::{CLONE_NEWPID, O_NOFOLLOW};
 use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, Step, call};
 use no_frills_sys::pidfd::{self, Exit};
@@ -83,7 +83,6 @@ pub(crate) fn launch<'i>(
         return Err(Error::Option("/linux/cgroupsPath: the systemd driver is not supported yet by this version".to_owned()));
     };
     let cgroup = Cgroup::new(&hierarchy, relative).map_err(Error::cgroup)?;
-    cgroup.claim().map_err(Error::cgroup)?;
 
     let record = Record {
         version: VERSION,
@@ -97,6 +96,7 @@ pub(crate) fn launch<'i>(
         cgroup_parents: cgroup.parents(),
         pid_file: options.pid_file.take(),
         program: config.args().first().cloned().unwrap_or_default(),
+        own_pids: program.clone_flags & CLONE_NEWPID as u64 != 0,
         process: None,
     };
     let mut launch = Launch {
@@ -112,6 +112,8 @@ pub(crate) fn launch<'i>(
         ready: false,
     };
     let steps = |launch: &mut Launch<'_>| -> Result<()> {
+        // Before the record, or whoever clears up after it would kill what is not ours.
+        cgroup.claim()?;
         launch.journal.write(&launch.record)?;
         let cgroup_dir = launch.make_cgroup(cgroup)?;
         let listener = match goal {
@@ -256,9 +258,9 @@ impl Launch<'_> {
         if let Some(adjustment) = self.program.oom_score_adj {
             write_proc(pid, "oom_score_adj", adjustment.to_string().as_bytes(), Pointer::OOM_SCORE_ADJ)?;
         }
-        for (resource, _, hard) in &self.program.rlimits {
+        for (index, (resource, _, hard)) in self.program.rlimits.iter().enumerate() {
             limits::raise_hard(pid, *resource, *hard).map_err(|errno| Error::System {
-                pointer: Pointer::RLIMITS.to_string(),
+                pointer: format!("{}/{index}", Pointer::RLIMITS),
                 action: format!("raising the hard limit of resource {resource} to {hard}: prlimit64"),
                 errno,
             })?;

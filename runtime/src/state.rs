@@ -98,6 +98,8 @@ pub(crate) struct Record {
     pub(crate) pid_file: Option<PathBuf>,
     /// `args[0]`, for what `start` may have to say.
     pub(crate) program: String,
+    /// Whether it has a pid namespace of its own: then all its processes end with the first.
+    pub(crate) own_pids: bool,
     pub(crate) process: Option<Process>,
 }
 
@@ -418,6 +420,7 @@ mod tests {
             cgroup_parents: 1,
             pid_file: None,
             program: "sh".to_owned(),
+            own_pids: true,
             process: Some(Process { pid, start_time: 7 }),
         }
     }

@@ -4,7 +4,7 @@
 //! The order of init's steps:
 //!
 //! ```text
-//! user ids -> propagation -> rootfs -> cgroup namespace -> names -> loopback -> mounts -> devices
+//! user ids -> namespaces -> propagation -> rootfs -> names -> loopback -> mounts -> devices
 //! -> working directory, terminal -> pivot_root -> masks, read-only -> session, keyring, stdio, umask
 //! -> privileges -> chdir -> find the program -> Ready -> resource limits -> execve
 //! ```

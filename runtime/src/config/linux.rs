@@ -68,7 +68,7 @@ pub(crate) enum DeviceKind {
 const MAJOR_MAX: u64 = 0xfff;
 const MINOR_MAX: u64 = 0xf_ffff;
 
-pub(super) fn read(document: &Node<'_, '_>) -> Result<Linux> {
+pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> {
     let Some(node) = document.member("linux")? else {
         return Err(no_mount_namespace());
     };
@@ -80,7 +80,7 @@ pub(super) fn read(document: &Node<'_, '_>) -> Result<Linux> {
         uid_mappings: read_mappings(&node, "uidMappings", namespaces)?,
         gid_mappings: read_mappings(&node, "gidMappings", namespaces)?,
         devices: read_devices(&node)?,
-        device_rules: read_resources(&node)?,
+        device_rules: read_resources(&node, oci_version)?,
         cgroups_path: Some(node.text_of("cgroupsPath")?).filter(|path| !path.is_empty()).map(str::to_owned),
         masked_paths: node.each("maskedPaths", absolute)?,
         readonly_paths: node.each("readonlyPaths", absolute)?,
@@ -217,9 +217,11 @@ fn read_devices(node: &Node<'_, '_>) -> Result<Vec<Device>> {
     })
 }
 
-fn read_resources(node: &Node<'_, '_>) -> Result<Option<Vec<Rule>>> {
+fn read_resources(node: &Node<'_, '_>, oci_version: &str) -> Result<Option<Vec<Rule>>> {
     let Some(node) = node.member("resources")? else { return Ok(None) };
     refuse(&node, unsupported::RESOURCES, NOT_YET)?;
+    let is_old = ["1.0.", "1.1.", "1.2."].iter().any(|version| oci_version.starts_with(version));
+    refuse(&node, if is_old { unsupported::PIDS_BEFORE_1_3 } else { unsupported::PIDS }, NOT_YET)?;
     let rules = node.each("devices", read_rule)?;
     Ok(Some(rules).filter(|rules| !rules.is_empty()))
 }

@@ -75,7 +75,7 @@ impl Config {
         let root = Root { path: root.required_text("path")?.to_owned(), readonly: root.boolean_of("readonly")? };
         let mounts = mounts::read(&document, &mut warnings)?;
         unsupported::refuse(&document, unsupported::DOCUMENT, NOT_YET)?;
-        let linux = linux::read(&document)?;
+        let linux = linux::read(&document, &oci_version)?;
         let config = Config {
             oci_version,
             hostname: read_uts_name(&document, "hostname", &linux)?,

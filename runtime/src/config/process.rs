@@ -66,7 +66,7 @@ pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Pr
     let capabilities = node.member("capabilities")?;
     Ok(Process {
         args,
-        env: node.texts_of("env")?,
+        env: node.each("env", read_variable)?,
         cwd: clean,
         user: node.member("user")?.map_or_else(|| Ok(User::default()), |user| read_user(&user, warnings))?,
         capabilities: capabilities
@@ -80,6 +80,13 @@ pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Pr
         terminal: node.boolean_of("terminal")?,
         console_size: read_console_size(node)?,
     })
+}
+
+fn read_variable(node: &Node<'_, '_>) -> Result<String> {
+    match node.text()? {
+        variable if variable.find('=').is_some_and(|name| name > 0) => Ok(variable.to_owned()),
+        variable => Err(node.error(format!("{variable:?} is not of the form NAME=VALUE"))),
+    }
 }
 
 fn read_user(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<User> {

@@ -738,3 +738,24 @@ fn a_process_of_exec_is_read_as_one_of_create() {
         assert_eq!(json!(accepted("/process", process).args()), args);
     }
 }
+
+#[test]
+fn a_pids_limit_of_zero_is_a_limit_since_1_3() {
+    let mut spec = with("/linux/resources/pids/limit", json!(0));
+    assert!(error(&spec).starts_with("/linux/resources/pids/limit: "));
+    for old in ["1.0.2-dev", "1.1.0", "1.2.1"] {
+        spec["ociVersion"] = old.into();
+        Config::from_value(&spec).unwrap();
+    }
+    spec["linux"]["resources"]["pids"]["limit"] = 1.into();
+    assert!(error(&spec).starts_with("/linux/resources/pids/limit: "));
+}
+
+#[test]
+fn variables_have_a_name() {
+    for variable in ["A", "", "=x"] {
+        let message = format!("/process/env/0: {variable:?} is not of the form NAME=VALUE");
+        refused("/process/env", json!([variable]), &message);
+    }
+    accepted("/process/env", json!(["A=", "B=x=y"]));
+}

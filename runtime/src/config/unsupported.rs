@@ -110,10 +110,14 @@ pub(super) const RESOURCES: &[(&str, Ask)] = &[
         ]),
     ),
     ("network", Map(&[("classID", Number), ("priorities", List)])),
-    ("pids", Map(&[("limit", Count)])),
     ("rdma", Map(&[])),
     ("unified", Map(&[])),
 ];
+
+/// Since version 1.3 a limit of zero is one.
+pub(super) const PIDS: &[(&str, Ask)] = &[("pids", Map(&[("limit", Count)]))];
+/// Before, zero was what engines sent for an unset one.
+pub(super) const PIDS_BEFORE_1_3: &[(&str, Ask)] = &[("pids", Map(&[("limit", Limit)]))];
 
 /// Refuses what `node` asks for of `settings`.
 pub(super) fn refuse(node: &Node<'_, '_>, settings: &'static [(&'static str, Ask)], message: &str) -> Result<()> {

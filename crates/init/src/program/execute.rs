@@ -97,7 +97,7 @@ impl<'a> Machine<'a> {
             Step::SetPropagation { propagation } => kernel::mount_setattr(CURRENT, true, 0, 0, propagation),
             Step::ReceiveSources { count } => talk::receive_sources(self.parent, &mut self.sources, count),
             Step::AttachRoot { source } => {
-                self.root = self.sources.get(source)?;
+                self.root = self.sources.take(source)?;
                 kernel::move_mount_to_root(self.root)?;
                 kernel::fchdir(self.root)
             }

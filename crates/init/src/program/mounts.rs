@@ -31,7 +31,7 @@ impl Machine<'_> {
         // mount can be copied only since Linux 6.15.
         let mask = match self.file_mask {
             None => {
-                let mask = self.sources.get(null)?;
+                let mask = self.sources.take(null)?;
                 self.file_mask = Some(mask);
                 mask
             }

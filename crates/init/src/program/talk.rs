@@ -9,6 +9,8 @@ use crate::kernel::{self, Failure, Fd, IoVec, MsgHdr, Result, errno};
 /// Descriptors in one message: the kernel allows 253 (SCM_MAX_FD).
 pub(crate) const SOURCES_MAX: usize = 253;
 
+const TAKEN: Fd = Fd(-1);
+
 /// The descriptors that the parent sent last.
 pub(crate) struct Sources {
     fds: [Fd; SOURCES_MAX],
@@ -25,9 +27,18 @@ impl Sources {
         fds.get(number as usize).copied().ok_or(PROTOCOL)
     }
 
+    /// As [`get`](Sources::get), for what is needed longer than the batch it came with.
+    pub(crate) fn take(&mut self, number: u32) -> Result<Fd> {
+        let fd = self.get(number)?;
+        if let Some(place) = self.fds.get_mut(number as usize) {
+            *place = TAKEN;
+        }
+        Ok(fd)
+    }
+
     /// Closes what the steps have left.
     pub(crate) fn close(&mut self) {
-        for fd in self.fds.iter().take(self.count) {
+        for fd in self.fds.iter().take(self.count).filter(|fd| **fd != TAKEN) {
             kernel::close(*fd);
         }
         self.count = 0;

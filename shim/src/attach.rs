@@ -1,0 +1,197 @@
+//! Waiting for a container in the foreground: signals are passed on, and so is the terminal.
+//!
+//! Signals are blocked and read from a signalfd, not caught by handlers: one poll then waits for all that
+//! can happen, and none is lost that comes while the container is being made. The container's process
+//! must not inherit the mask; the library's init clears it.
+
+use std::io::{stdin, stdout};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{Pid, getpid};
+use no_frills::{Container, Error, Signal};
+
+use crate::log::Log;
+use crate::relay::Relay;
+use crate::terminal::{self, Raw};
+
+/// The signals that are sent to this process.
+pub(crate) struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks all signals. A fault of our own would still end us: the kernel forces those.
+    pub(crate) fn block() -> Result<Signals, String> {
+        let all = SigSet::all();
+        all.thread_block()
+            .and_then(|()| SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
+            .map(Signals)
+            .map_err(|error| format!("blocking signals: {error}"))
+    }
+}
+
+/// The container's terminal and ours.
+pub(crate) struct Terminal {
+    // Dropped first: the container's terminal hangs up before ours is given back.
+    relay: Relay,
+    raw: Option<Raw>,
+}
+
+impl Terminal {
+    /// Connects the terminals. The container's process need not run yet.
+    pub(crate) fn connect(master: OwnedFd) -> Result<Terminal, String> {
+        let relay = Relay::new(master, stdin(), stdout())?;
+        terminal::copy_size(relay.master()).map_err(|error| format!("setting the window size: {error}"))?;
+        let raw = Raw::new().map_err(|error| format!("setting the terminal to raw mode: {error}"))?;
+        Ok(Terminal { relay, raw })
+    }
+
+    fn resize(&self) -> Result<(), String> {
+        terminal::copy_size(self.relay.master()).map_err(|error| format!("setting the window size: {error}"))
+    }
+
+    /// After a stop: the shell has used the terminal meanwhile.
+    fn continued(&mut self) -> Result<(), String> {
+        self.relay.continued();
+        if let Some(raw) = &self.raw {
+            raw.set().map_err(|error| format!("setting the terminal to raw mode: {error}"))?;
+        }
+        self.resize()
+    }
+}
+
+/// A container in the foreground.
+pub(crate) struct Attached<'a> {
+    /// The container.
+    pub(crate) container: &'a Container,
+    /// Where signals arrive.
+    pub(crate) signals: &'a Signals,
+    /// The terminals, if the container has one.
+    pub(crate) terminal: Option<Terminal>,
+    /// Whether orphans of the container become children of ours.
+    pub(crate) adopts: bool,
+    /// Where to report what fails on the way.
+    pub(crate) log: &'a Log,
+}
+
+/// What poll reported.
+struct Events {
+    ended: bool,
+    signalled: bool,
+    relay: [PollFlags; 3],
+}
+
+impl Attached<'_> {
+    /// Returns when the container's process has ended and its output is written.
+    pub(crate) fn wait(mut self) -> Result<(), String> {
+        loop {
+            let events = self.poll()?;
+            if events.ended {
+                break;
+            }
+            if events.signalled {
+                self.read_signals()?;
+            }
+            if let Some(terminal) = &mut self.terminal
+                && let Err(message) = terminal.relay.serve(events.relay)
+            {
+                self.log.warning(&message);
+                self.terminal = None;
+            }
+        }
+        if let Some(Terminal { relay, raw }) = self.terminal {
+            let finished = relay.finish();
+            drop(raw);
+            if let Err(message) = finished {
+                self.log.warning(&message);
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&self) -> Result<Events, String> {
+        let Some(pidfd) = self.container.pidfd() else {
+            return Ok(Events { ended: true, signalled: false, relay: [PollFlags::empty(); 3] });
+        };
+        let signals = self.signals.0.as_fd();
+        // For an entry that waits for nothing: the signalfd never hangs up.
+        let nothing = || PollFd::new(signals, PollFlags::empty());
+        let relay = self.terminal.as_ref().map(|terminal| terminal.relay.interests());
+        let count = if relay.is_some() { 5 } else { 2 };
+        let [stdin, stdout, master] = relay.unwrap_or_default().map(|entry| entry.unwrap_or_else(nothing));
+        let mut entries =
+            [PollFd::new(pidfd, PollFlags::POLLIN), PollFd::new(signals, PollFlags::POLLIN), stdin, stdout, master];
+        loop {
+            match poll(&mut entries[..count], PollTimeout::NONE) {
+                // Stopped and continued.
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(format!("waiting for the container: {error}")),
+                Ok(_) => break,
+            }
+        }
+        let [ended, signalled, stdin, stdout, master] =
+            entries.map(|entry| entry.revents().unwrap_or(PollFlags::empty()));
+        Ok(Events { ended: !ended.is_empty(), signalled: !signalled.is_empty(), relay: [stdin, stdout, master] })
+    }
+
+    fn read_signals(&mut self) -> Result<(), String> {
+        while let Some(info) = self.signals.0.read_signal().map_err(|error| format!("reading a signal: {error}"))? {
+            if let Err(message) = self.signal(&info) {
+                self.log.warning(&message);
+            }
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self, info: &siginfo) -> Result<(), String> {
+        let number = i32::try_from(info.ssi_signo).unwrap_or_default();
+        match number {
+            // About children of ours.
+            libc::SIGCHLD if self.adopts => return reap_adopted(self.container.pid()),
+            libc::SIGCHLD => return Ok(()),
+            // Our own write to a closed pipe, which has said EPIPE.
+            libc::SIGPIPE if info.ssi_pid == getpid().as_raw().unsigned_abs() => return Ok(()),
+            libc::SIGWINCH => {
+                if let Some(terminal) = &self.terminal {
+                    return terminal.resize();
+                }
+            }
+            libc::SIGCONT => {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.continued()?;
+                }
+            }
+            _ => {}
+        }
+        let Some(signal) = Signal::from_number(number) else {
+            return Ok(());
+        };
+        self.log.debug(|| format!("passing on {signal}"));
+        match self.container.kill(signal) {
+            // It has just ended; poll will say so.
+            Ok(()) | Err(Error::NotRunning) => Ok(()),
+            Err(error) => Err(format!("passing on {signal}: {error}")),
+        }
+    }
+}
+
+/// Reaps children other than the container's process, whose status is still wanted.
+fn reap_adopted(process: i32) -> Result<(), String> {
+    let failed = |error: Errno| format!("reaping orphans: {error}");
+    loop {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let ended: Option<Pid> = match waitid(Id::All, flags) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => None,
+            Ok(status) => status.pid().filter(|pid| pid.as_raw() != process),
+            Err(error) => return Err(failed(error)),
+        };
+        let Some(pid) = ended else {
+            return Ok(());
+        };
+        waitpid(pid, Some(WaitPidFlag::WNOHANG)).map_err(failed)?;
+    }
+}

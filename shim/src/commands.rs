@@ -1,0 +1,219 @@
+//! The subcommands: one struct each, with the flags that it takes and the function that runs it.
+
+use crate::flags::{self, Flag};
+use crate::log::Log;
+use crate::parse::Arguments;
+use crate::{completion, container, features, help, list, plan, processes, run, spec};
+
+/// What a subcommand returns: the exit status, or why it failed, to be printed.
+pub(crate) type Outcome = Result<u8, String>;
+
+/// The function that runs a subcommand.
+pub(crate) type Run = fn(&Arguments<'_>, &Log) -> Outcome;
+
+/// How many positional arguments a subcommand takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Positionals {
+    /// At least so many.
+    pub(crate) least: usize,
+    /// At most so many.
+    pub(crate) most: usize,
+    /// The first one ends the flags: what follows belongs to another program.
+    pub(crate) end_flags: bool,
+}
+
+const fn exactly(count: usize) -> Positionals {
+    between(count, count)
+}
+
+const fn between(least: usize, most: usize) -> Positionals {
+    Positionals { least, most, end_flags: false }
+}
+
+const fn then_anything(least: usize) -> Positionals {
+    Positionals { least, most: usize::MAX, end_flags: true }
+}
+
+/// A subcommand.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    /// Its positional arguments, for the help.
+    pub(crate) synopsis: &'static str,
+    /// How many of them.
+    pub(crate) positionals: Positionals,
+    /// A phrase for the list of subcommands.
+    pub(crate) about: &'static str,
+    /// Its flags, beside `--help`.
+    pub(crate) flags: &'static [&'static Flag],
+    /// Runs it; `None` for a subcommand of runc that this version does not have.
+    pub(crate) run: Option<fn(&Arguments, &Log) -> Outcome>,
+}
+
+impl Command {
+    /// The subcommand of that name.
+    pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
+        COMMANDS.iter().find(|command| command.name.as_bytes() == name)
+    }
+
+    /// The flag of that name, given without dashes.
+    pub(crate) fn flag(&self, name: &[u8]) -> Option<&'static Flag> {
+        find_flag(self.flags, name)
+    }
+}
+
+/// The flag of that name, given without dashes. `--help` is in no list and taken everywhere.
+pub(crate) fn find_flag(flags: &[&'static Flag], name: &[u8]) -> Option<&'static Flag> {
+    flags.iter().copied().chain([&flags::HELP]).find(|flag| flag.is_called(name))
+}
+
+/// Flags that come before the subcommand, beside `--help`.
+pub(crate) static GLOBAL: &[&Flag] = &[
+    &flags::DEBUG,
+    &flags::LOG,
+    &flags::LOG_FORMAT,
+    &flags::ROOT,
+    &flags::SYSTEMD_CGROUP,
+    &flags::CGROUP_MANAGER,
+    &flags::ROOTLESS,
+    &flags::VERSION,
+];
+
+const fn absent(name: &'static str, synopsis: &'static str, about: &'static str) -> Command {
+    Command { name, synopsis, positionals: then_anything(0), about, flags: &[], run: None }
+}
+
+/// The subcommands in the order of the help.
+pub(crate) static COMMANDS: &[Command] = &[
+    Command {
+        name: "run",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "create and start a container, wait for its end and delete it",
+        flags: &[
+            &flags::BUNDLE,
+            &flags::CONSOLE_SOCKET,
+            &flags::PIDFD_SOCKET,
+            &flags::PID_FILE,
+            &flags::NO_PIVOT,
+            &flags::NO_NEW_KEYRING,
+            &flags::PRESERVE_FDS,
+            &flags::DETACH,
+            &flags::KEEP,
+            &flags::NO_SUBREAPER,
+        ],
+        run: Some(run::run),
+    },
+    Command {
+        name: "create",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "create a container, ready to start",
+        flags: &[
+            &flags::BUNDLE,
+            &flags::CONSOLE_SOCKET,
+            &flags::PIDFD_SOCKET,
+            &flags::PID_FILE,
+            &flags::NO_PIVOT,
+            &flags::NO_NEW_KEYRING,
+            &flags::PRESERVE_FDS,
+        ],
+        run: Some(run::create),
+    },
+    Command {
+        name: "start",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "start the process of a created container",
+        flags: &[],
+        run: Some(container::start),
+    },
+    Command {
+        name: "state",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "print the state of a container as JSON",
+        flags: &[],
+        run: Some(container::state),
+    },
+    Command {
+        name: "kill",
+        synopsis: "ID [SIGNAL]",
+        positionals: between(1, 2),
+        about: "send a signal (SIGTERM unless given) to the process of a container",
+        flags: &[&flags::ALL],
+        run: Some(container::kill),
+    },
+    Command {
+        name: "delete",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "delete a stopped container and all that it holds",
+        flags: &[&flags::FORCE],
+        run: Some(container::delete),
+    },
+    Command {
+        name: "list",
+        synopsis: "",
+        positionals: exactly(0),
+        about: "list the containers under the root",
+        flags: &[&flags::FORMAT, &flags::QUIET],
+        run: Some(list::list),
+    },
+    Command {
+        name: "ps",
+        synopsis: "ID [PS-OPTION...]",
+        positionals: then_anything(1),
+        about: "list the processes of a container",
+        flags: &[&flags::FORMAT],
+        run: Some(processes::ps),
+    },
+    Command {
+        name: "spec",
+        synopsis: "",
+        positionals: exactly(0),
+        about: "write a config.json to start from",
+        flags: &[&flags::SPEC_BUNDLE, &flags::SPEC_ROOTLESS],
+        run: Some(spec::spec),
+    },
+    Command {
+        name: "features",
+        synopsis: "",
+        positionals: exactly(0),
+        about: "print what this version supports as JSON",
+        flags: &[],
+        run: Some(features::features),
+    },
+    Command {
+        name: "plan",
+        synopsis: "[BUNDLE]",
+        positionals: between(0, 1),
+        about: "print what running a bundle would do, step by step, without doing it",
+        flags: &[&flags::JSON, &flags::NO_PIVOT, &flags::NO_NEW_KEYRING],
+        run: Some(plan::plan),
+    },
+    Command {
+        name: "completion",
+        synopsis: "bash|zsh|fish",
+        positionals: exactly(1),
+        about: "print a completion script for a shell",
+        flags: &[],
+        run: Some(completion::completion),
+    },
+    Command {
+        name: "help",
+        synopsis: "[COMMAND]",
+        positionals: between(0, 1),
+        about: "print the help of a command",
+        flags: &[],
+        run: Some(help::help),
+    },
+    absent("exec", "ID COMMAND...", "run another process in a container"),
+    absent("pause", "ID", "freeze a container"),
+    absent("resume", "ID", "thaw a paused container"),
+    absent("update", "ID", "change the resource limits of a container"),
+    absent("events", "ID", "print statistics and events of a container"),
+    absent("checkpoint", "ID", "save a running container to disk"),
+    absent("restore", "ID", "start a container from a checkpoint"),
+];

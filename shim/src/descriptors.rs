@@ -1,0 +1,48 @@
+//! What must hold of the inherited file descriptors before any other is opened.
+
+use std::fs;
+use std::io;
+use std::mem::forget;
+use std::os::fd::AsFd;
+
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+
+use crate::flags;
+use crate::parse::Call;
+
+/// Checks that no descriptor that a container is to inherit could come to mean a file of ours.
+///
+/// The number of a closed one would be given to the first file opened, say a directory of the host, which
+/// the container would then find among its own (as in CVE-2024-21626). So closed standard descriptors are
+/// opened on /dev/null, and those to preserve must be open.
+pub(crate) fn check(call: &Call) -> Result<(), String> {
+    open_standard()?;
+    let preserved = match call {
+        Call::Run(_, flags, _) => flags.number(&flags::PRESERVE_FDS),
+        _ => 0,
+    };
+    (0..preserved).map(|index| u64::from(index) + 3).try_for_each(|number| {
+        fs::symlink_metadata(format!("/proc/self/fd/{number}"))
+            .map(drop)
+            .map_err(|error| format!("--preserve-fds {preserved}: file descriptor {number}: {error}"))
+    })
+}
+
+fn open_standard() -> Result<(), String> {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let mut descriptors = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].map(|fd| PollFd::new(fd, PollFlags::empty()));
+    poll(&mut descriptors, PollTimeout::ZERO)
+        .map_err(|error| format!("polling the standard file descriptors: {error}"))?;
+    for descriptor in descriptors {
+        if descriptor.revents().is_some_and(|events| events.contains(PollFlags::POLLNVAL)) {
+            // The lowest free number, which is this one, since those below it are open by now. It is
+            // meant to be inherited, so no O_CLOEXEC, and stays open to the end.
+            let opened = open("/dev/null", OFlag::O_RDWR, Mode::empty())
+                .map_err(|error| format!("opening /dev/null: {error}"))?;
+            forget(opened);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `features`: what this build supports, for engines that ask before they use it.
+//!
+//! It says nothing of what only later versions will have: no hooks, seccomp, security modules or id-mapped
+//! mounts. Of the mount options it lists those that a config may use.
+
+use crate::commands::Outcome;
+use crate::log::Log;
+use crate::output;
+use crate::parse::Arguments;
+use crate::version;
+
+/// Prints the features as JSON.
+pub(crate) fn features(_arguments: &Arguments<'_>, _log: &Log) -> Outcome {
+    output::print(&describe())?;
+    Ok(0)
+}
+
+/// The oldest runtime specification whose configs are read.
+const OLDEST_SPECIFICATION: &str = "1.0.0";
+
+const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"];
+
+/// Those that a config may name, in the order of the kernel's numbers.
+#[rustfmt::skip]
+const CAPABILITIES: &[&str] = &[
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
+    "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+];
+
+fn describe() -> String {
+    let mut text = String::with_capacity(4096);
+    text.push_str("{\n  \"ociVersionMin\": \"");
+    text.push_str(OLDEST_SPECIFICATION);
+    text.push_str("\",\n  \"ociVersionMax\": \"");
+    text.push_str(version::SPECIFICATION);
+    text.push_str("\",\n  \"hooks\": [],\n  \"mountOptions\": ");
+    push_list(&mut text, no_frills::mount_options());
+    text.push_str(",\n  \"linux\": {\n    \"namespaces\": ");
+    push_list(&mut text, NAMESPACES.iter().copied());
+    text.push_str(",\n    \"capabilities\": ");
+    push_list(&mut text, CAPABILITIES.iter().copied());
+    text.push_str(LINUX);
+    text.push_str("\n  },\n  \"annotations\": {\n    \"io.github.no-frills.version\": \"");
+    text.push_str(version::VERSION);
+    if let Some(commit) = version::COMMIT {
+        text.push_str("\",\n    \"io.github.no-frills.commit\": \"");
+        text.push_str(commit);
+    }
+    text.push_str("\"\n  },\n  \"potentiallyUnsafeConfigAnnotations\": []\n}\n");
+    text
+}
+
+const LINUX: &str = r#",
+    "cgroup": {
+      "v1": false,
+      "v2": true,
+      "systemd": false,
+      "systemdUser": false,
+      "rdma": false
+    },
+    "seccomp": {
+      "enabled": false
+    },
+    "apparmor": {
+      "enabled": false
+    },
+    "selinux": {
+      "enabled": false
+    },
+    "intelRdt": {
+      "enabled": false
+    },
+    "mountExtensions": {
+      "idmap": {
+        "enabled": false
+      }
+    },
+    "netDevices": {
+      "enabled": false
+    }"#;
+
+/// Appends an array of words that need no escaping.
+fn push_list(text: &mut String, words: impl Iterator<Item = &'static str>) {
+    text.push('[');
+    for (index, word) in words.enumerate() {
+        text.push_str(if index == 0 { "\n      \"" } else { ",\n      \"" });
+        text.push_str(word);
+        text.push('"');
+    }
+    text.push_str("\n    ]");
+}
+
+#[cfg(test)]
+mod tests {
+    use no_frills::Config;
+    use serde_json::{Value, json};
+
+    use super::{CAPABILITIES, describe};
+
+    fn features() -> Value {
+        serde_json::from_str(&describe()).unwrap()
+    }
+
+    #[test]
+    fn what_engines_read_is_there() {
+        let features = features();
+        assert_eq!(features["ociVersionMin"], "1.0.0");
+        assert_eq!(features["ociVersionMax"], "1.3.0");
+        assert_eq!(features["hooks"], json!([]));
+        assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!([]));
+        assert_eq!(features["linux"]["cgroup"]["v2"], true);
+        assert_eq!(features["linux"]["seccomp"]["enabled"], false);
+        assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], false);
+        assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rro")));
+    }
+
+    #[test]
+    fn the_specification_s_types_take_it() {
+        let features: oci_spec::runtime::Features = serde_json::from_str(&describe()).unwrap();
+        assert_eq!(features.oci_version_max(), "1.3.0");
+    }
+
+    /// The library knows exactly these: it warns of any other.
+    #[test]
+    fn capabilities_are_the_library_s() {
+        let config = |names: &[&str]| {
+            let config = json!({
+                "ociVersion": "1.3.0",
+                "process": {
+                    "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 },
+                    "capabilities": { "bounding": names },
+                },
+                "root": { "path": "rootfs" },
+                "linux": { "namespaces": [{ "type": "mount" }, { "type": "pid" }] },
+            });
+            Config::from_value(&config).unwrap()
+        };
+        assert_eq!(config(CAPABILITIES).warnings(), [] as [String; 0]);
+        assert_eq!(CAPABILITIES.len(), 41);
+        assert_eq!(config(&["CAP_NONE"]).warnings().len(), 1);
+    }
+}

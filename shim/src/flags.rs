@@ -1,0 +1,206 @@
+//! The flags: one struct each. Parsing, help and completion all derive from these.
+
+/// What follows a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Nothing, or `=true` and `=false`.
+    Nothing,
+    /// A number of at most 32 bits; what to call it in the help.
+    Number(&'static str),
+    /// The path of a file or a socket.
+    File,
+    /// The path of a directory.
+    Directory,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// A flag of the command line, as it is known to all that deal with flags.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    /// The long name, without dashes.
+    pub(crate) name: &'static str,
+    /// The one-letter name.
+    pub(crate) short: Option<char>,
+    /// What follows it.
+    pub(crate) takes: Takes,
+    /// A sentence for the help, without a full stop.
+    pub(crate) help: &'static str,
+}
+
+impl Flag {
+    /// Whether `name`, given without dashes, is this flag.
+    pub(crate) fn is_called(&self, name: &[u8]) -> bool {
+        if name == self.name.as_bytes() {
+            return true;
+        }
+        match (self.short, name) {
+            (Some(short), [letter]) => short == char::from(*letter),
+            _ => false,
+        }
+    }
+
+    /// The word that stands for the value in the help.
+    pub(crate) fn placeholder(&self) -> Option<String> {
+        match self.takes {
+            Takes::Nothing => None,
+            Takes::Number(name) => Some(name.to_owned()),
+            Takes::File => Some("FILE".to_owned()),
+            Takes::Directory => Some("DIR".to_owned()),
+            Takes::Choice(words) => Some(words.join("|")),
+        }
+    }
+}
+
+// Of the command as a whole; they come before the name of the subcommand.
+
+pub(crate) static DEBUG: Flag =
+    Flag { name: "debug", short: None, takes: Takes::Nothing, help: "log what is done, with level debug" };
+
+pub(crate) static LOG: Flag = Flag {
+    name: "log",
+    short: None,
+    takes: Takes::File,
+    help: "append log lines to FILE (standard error unless given)",
+};
+
+pub(crate) static LOG_FORMAT: Flag = Flag {
+    name: "log-format",
+    short: None,
+    takes: Takes::Choice(&["text", "json"]),
+    help: "how log lines are written (text unless given)",
+};
+
+pub(crate) static ROOT: Flag = Flag {
+    name: "root",
+    short: None,
+    takes: Takes::Directory,
+    help: "where the state of containers is kept (/run/no-frills, or $XDG_RUNTIME_DIR/no-frills for a user)",
+};
+
+pub(crate) static SYSTEMD_CGROUP: Flag = Flag {
+    name: "systemd-cgroup",
+    short: None,
+    takes: Takes::Nothing,
+    help: "place containers by systemd; not supported by this version, so only =false is accepted",
+};
+
+pub(crate) static CGROUP_MANAGER: Flag = Flag {
+    name: "cgroup-manager",
+    short: None,
+    takes: Takes::Choice(&["cgroupfs", "systemd", "disabled"]),
+    help: "who places containers in cgroups; this version supports cgroupfs alone",
+};
+
+pub(crate) static ROOTLESS: Flag = Flag {
+    name: "rootless",
+    short: None,
+    takes: Takes::Choice(&["true", "false", "auto"]),
+    help: "accepted for callers of runc; what a user may do is found out by doing it",
+};
+
+pub(crate) static VERSION: Flag =
+    Flag { name: "version", short: Some('v'), takes: Takes::Nothing, help: "print the version" };
+
+/// Of the command as a whole and of every subcommand.
+pub(crate) static HELP: Flag = Flag { name: "help", short: Some('h'), takes: Takes::Nothing, help: "print this help" };
+
+// Of subcommands.
+
+pub(crate) static BUNDLE: Flag = Flag {
+    name: "bundle",
+    short: Some('b'),
+    takes: Takes::Directory,
+    help: "the bundle's directory (the current one unless given)",
+};
+
+pub(crate) static CONSOLE_SOCKET: Flag = Flag {
+    name: "console-socket",
+    short: None,
+    takes: Takes::File,
+    help: "unix socket that is sent the container's terminal",
+};
+
+pub(crate) static PIDFD_SOCKET: Flag = Flag {
+    name: "pidfd-socket",
+    short: None,
+    takes: Takes::File,
+    help: "unix socket that is sent a pidfd of the container's process",
+};
+
+pub(crate) static PID_FILE: Flag = Flag {
+    name: "pid-file",
+    short: None,
+    takes: Takes::File,
+    help: "file to write the pid of the container's process to",
+};
+
+pub(crate) static NO_PIVOT: Flag = Flag {
+    name: "no-pivot",
+    short: None,
+    takes: Takes::Nothing,
+    help: "do not use pivot_root, for a root file system on a ramdisk",
+};
+
+pub(crate) static NO_NEW_KEYRING: Flag =
+    Flag { name: "no-new-keyring", short: None, takes: Takes::Nothing, help: "keep the caller's session keyring" };
+
+pub(crate) static PRESERVE_FDS: Flag = Flag {
+    name: "preserve-fds",
+    short: None,
+    takes: Takes::Number("N"),
+    help: "pass N file descriptors, from 3 on, to the container",
+};
+
+pub(crate) static DETACH: Flag =
+    Flag { name: "detach", short: Some('d'), takes: Takes::Nothing, help: "return once the container runs" };
+
+pub(crate) static KEEP: Flag =
+    Flag { name: "keep", short: None, takes: Takes::Nothing, help: "do not delete the container when it has exited" };
+
+pub(crate) static NO_SUBREAPER: Flag = Flag {
+    name: "no-subreaper",
+    short: None,
+    takes: Takes::Nothing,
+    help: "do not adopt and reap processes that a container without a pid namespace orphans",
+};
+
+pub(crate) static ALL: Flag = Flag {
+    name: "all",
+    short: Some('a'),
+    takes: Takes::Nothing,
+    help: "signal every process of the container; a stopped container is no error",
+};
+
+pub(crate) static FORCE: Flag = Flag {
+    name: "force",
+    short: Some('f'),
+    takes: Takes::Nothing,
+    help: "kill the container if it runs; a missing one is no error",
+};
+
+pub(crate) static FORMAT: Flag = Flag {
+    name: "format",
+    short: Some('f'),
+    takes: Takes::Choice(&["table", "json"]),
+    help: "how to print (table unless given)",
+};
+
+pub(crate) static QUIET: Flag =
+    Flag { name: "quiet", short: Some('q'), takes: Takes::Nothing, help: "print the ids alone" };
+
+pub(crate) static SPEC_BUNDLE: Flag = Flag {
+    name: "bundle",
+    short: Some('b'),
+    takes: Takes::Directory,
+    help: "where to write config.json (the current directory unless given)",
+};
+
+pub(crate) static SPEC_ROOTLESS: Flag = Flag {
+    name: "rootless",
+    short: None,
+    takes: Takes::Nothing,
+    help: "for a container that a user without privileges runs",
+};
+
+pub(crate) static JSON: Flag = Flag { name: "json", short: None, takes: Takes::Nothing, help: "print as JSON" };

@@ -1,0 +1,187 @@
+//! Log lines, as logrus writes them for runc, since engines read them back.
+//!
+//! containerd takes the last line with level error of a JSON log and fails on a line that is not an
+//! object; conmon reads the whole log as one object. So a failure is one line, and nothing else is
+//! logged on the way to it unless `--debug` asks for it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
+
+use crate::flags;
+use crate::output;
+use crate::parse::Values;
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Error,
+    Warning,
+    Debug,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+/// Where log lines go.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// `None` is standard error.
+    file: Option<File>,
+    json: bool,
+    debug: bool,
+}
+
+impl Log {
+    /// The log that the flags before the subcommand ask for.
+    pub(crate) fn open(global: &Values) -> Result<Log, String> {
+        let file = match global.value(&flags::LOG) {
+            // runc's default, in words, is standard error.
+            Some(path) if !path.is_empty() && path != "/dev/stderr" => Some(
+                OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .mode(0o644)
+                    .open(path)
+                    .map_err(|error| format!("opening the log {}: {error}", path.display()))?,
+            ),
+            _ => None,
+        };
+        let json = global.word(&flags::LOG_FORMAT) == Some("json");
+        Ok(Log { file, json, debug: global.has(&flags::DEBUG) })
+    }
+
+    /// Reports why the command failed: in the log, and to whoever sees standard error.
+    pub(crate) fn error(&self, message: &str) {
+        self.line(Level::Error, message);
+        if self.file.is_some() {
+            let mut text = String::with_capacity(message.len() + 1);
+            text.push_str(message);
+            text.push('\n');
+            output::to_stderr(&text);
+        }
+    }
+
+    /// Reports what was not as asked for, though the command goes on.
+    pub(crate) fn warning(&self, message: &str) {
+        self.line(Level::Warning, message);
+    }
+
+    /// Tells what is done. `message` is made only when somebody wants it.
+    pub(crate) fn debug(&self, message: impl FnOnce() -> String) {
+        if self.debug {
+            self.line(Level::Debug, &message());
+        }
+    }
+
+    /// Writes a line by a single write, so that lines of several processes do not mix.
+    fn line(&self, level: Level, message: &str) {
+        let time = no_frills::time::rfc3339(SystemTime::now());
+        let line = if self.json { json_line(level, message, &time) } else { text_line(level, message, &time) };
+        let Some(mut file) = self.file.as_ref() else {
+            output::to_stderr(&line);
+            return;
+        };
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            output::to_stderr(&format!("no-frills: writing to the log: {error}\n"));
+        }
+    }
+}
+
+fn json_line(level: Level, message: &str, time: &str) -> String {
+    let mut line = String::with_capacity(message.len() + 80);
+    line.push_str("{\"level\":\"");
+    line.push_str(level.name());
+    line.push_str("\",\"msg\":");
+    output::push_json_string(&mut line, message);
+    line.push_str(",\"time\":\"");
+    line.push_str(time);
+    line.push_str("\"}\n");
+    line
+}
+
+fn text_line(level: Level, message: &str, time: &str) -> String {
+    let mut line = String::with_capacity(message.len() + 80);
+    line.push_str("time=\"");
+    line.push_str(time);
+    line.push_str("\" level=");
+    line.push_str(level.name());
+    line.push_str(" msg=");
+    push_quoted(&mut line, message);
+    line.push('\n');
+    line
+}
+
+/// A value as logrus writes it: bare when it is one plain word, else as a quoted Go string.
+fn push_quoted(line: &mut String, value: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._/@^+".contains(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        line.push_str(value);
+        return;
+    }
+    line.push('"');
+    for c in value.chars() {
+        match c {
+            '"' => line.push_str("\\\""),
+            '\\' => line.push_str("\\\\"),
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push_str("\\t"),
+            '\r' => line.push_str("\\r"),
+            c if c.is_control() => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => line.push(c),
+        }
+    }
+    line.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, json_line, text_line};
+
+    const TIME: &str = "2026-11-22T03:18:47Z";
+
+    #[test]
+    fn a_json_line_is_what_runc_writes() {
+        assert_eq!(
+            json_line(Level::Error, "container does not exist", TIME),
+            "{\"level\":\"error\",\"msg\":\"container does not exist\",\"time\":\"2026-11-22T03:18:47Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_on_one_line_whatever_the_message() {
+        for message in ["", "a \"b\" \\ c", "two\nlines\u{1}\u{7f}", "ü \u{2028} \u{fffd}", "\t\r\0"] {
+            let line = json_line(Level::Warning, message, TIME);
+            assert_eq!(line.matches('\n').count(), 1);
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value["level"], "warning");
+            assert_eq!(value["msg"], message);
+            assert_eq!(value["time"], TIME);
+        }
+    }
+
+    #[test]
+    fn a_text_line_is_what_runc_writes() {
+        assert_eq!(
+            text_line(Level::Error, "File config.json exists. Remove it first", TIME),
+            "time=\"2026-11-22T03:18:47Z\" level=error msg=\"File config.json exists. Remove it first\"\n"
+        );
+        assert_eq!(
+            text_line(Level::Error, "unknown signal \"FOO\"", TIME),
+            "time=\"2026-11-22T03:18:47Z\" level=error msg=\"unknown signal \\\"FOO\\\"\"\n"
+        );
+        assert_eq!(text_line(Level::Debug, "started", TIME), "time=\"2026-11-22T03:18:47Z\" level=debug msg=started\n");
+        assert_eq!(
+            text_line(Level::Debug, "a\nb\u{7f}", TIME),
+            "time=\"2026-11-22T03:18:47Z\" level=debug msg=\"a\\nb\\u007f\"\n"
+        );
+    }
+}

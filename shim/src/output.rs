@@ -1,0 +1,38 @@
+//! Writing to standard output and error.
+//!
+//! Without std's start-up nothing flushes std's own buffers at the end, so texts are written whole.
+
+use std::io::{self, Write};
+
+/// Prints to standard output. A closed pipe ends the command by SIGPIPE, as usual for a command.
+pub(crate) fn print(text: &str) -> Result<(), String> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| format!("writing to standard output: {error}"))
+}
+
+/// Prints to standard error.
+pub(crate) fn to_stderr(text: &str) {
+    if io::stderr().write_all(text.as_bytes()).is_err() {
+        // There is no place left to say so; the exit status still tells of a failure.
+    }
+}
+
+/// Appends `value` as a JSON string.
+pub(crate) fn push_json_string(text: &mut String, value: &str) {
+    text.push('"');
+    for c in value.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c if c < ' ' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}

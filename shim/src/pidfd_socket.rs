@@ -1,0 +1,35 @@
+//! `--pidfd-socket`: where an engine gets a pidfd of the container's process.
+
+use std::ffi::OsStr;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+/// A connection to whoever wants the pidfd.
+pub(crate) struct PidfdSocket(UnixStream);
+
+impl PidfdSocket {
+    /// Connects, before anything is made.
+    pub(crate) fn connect(path: &OsStr) -> Result<PidfdSocket, String> {
+        UnixStream::connect(Path::new(path))
+            .map(PidfdSocket)
+            .map_err(|error| format!("connecting to the pidfd socket {}: {error}", path.display()))
+    }
+
+    /// Sends the descriptor, in one message with the text that runc sends for a container's first process.
+    pub(crate) fn send(self, pidfd: BorrowedFd<'_>) -> Result<(), String> {
+        let rights = [pidfd.as_raw_fd()];
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(b"standard")],
+            &[ControlMessage::ScmRights(&rights)],
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+        .map(drop)
+        .map_err(|error| format!("sending to the pidfd socket: {error}"))
+    }
+}

@@ -1,0 +1,209 @@
+//! `run` and `create`.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use nix::libc::CLONE_NEWPID;
+use nix::sys::prctl::set_child_subreaper;
+use no_frills::{Bundle, Container, CreateOptions, Error, Runtime};
+
+use crate::attach::{Attached, Signals, Terminal};
+use crate::commands::Outcome;
+use crate::flags;
+use crate::log::Log;
+use crate::parse::{Arguments, Values};
+use crate::pidfd_socket::PidfdSocket;
+use crate::root;
+
+/// Creates a container.
+pub(crate) fn create(arguments: &Arguments<'_>, log: &Log) -> Outcome {
+    let made = Making::prepare(arguments, true)?.create(log)?;
+    made.send_pidfd()?;
+    Ok(0)
+}
+
+/// Creates and starts a container; unless detached, also waits for its end and deletes it.
+pub(crate) fn run(arguments: &Arguments<'_>, log: &Log) -> Outcome {
+    let detached = arguments.flags.has(&flags::DETACH);
+    let making = Making::prepare(arguments, detached)?;
+    if !detached {
+        return attached(making, arguments.flags, log);
+    }
+    // With a pidfd to hand over, the receiver gets it before the program runs.
+    if making.pidfd_socket.is_some() {
+        making.create(log)?.send_pidfd()?.start()?;
+    } else {
+        making.run(log)?;
+    }
+    Ok(0)
+}
+
+fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
+    let keep = flags.has(&flags::KEEP);
+    // Only what shares our pid namespace can be adopted: in one of its own, init gets the orphans.
+    let adopts = !making.bundle.config().has_namespace(CLONE_NEWPID as u64) && !flags.has(&flags::NO_SUBREAPER);
+    if adopts {
+        set_child_subreaper(true).map_err(|error| format!("becoming the subreaper: {error}"))?;
+    }
+    let terminal = making.bundle.config().terminal();
+    let signals = Signals::block()?;
+    let (made, terminal) = if terminal || making.pidfd_socket.is_some() {
+        // Before the program runs: it may ask for the window's size at once.
+        let (made, terminal) = making.create(log)?.send_pidfd()?.connect_terminal()?;
+        (made.start()?, terminal)
+    } else {
+        (making.run(log)?, None)
+    };
+    let waited = Attached { container: &made.container, signals: &signals, terminal, adopts, log }.wait();
+    // Not wanted any more, whatever is wrong: nobody would wait for its end.
+    if let Err(message) = waited {
+        return Err(made.abandon(message));
+    }
+    let status = made.container.wait().map_err(|error| error.to_string())?.code();
+    if !keep && let Err(error) = made.container.delete(false) {
+        // The container's own status still tells more than this failure.
+        log.error(&error.to_string());
+    }
+    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// All that is known before a container is made.
+struct Making<'a> {
+    runtime: Runtime,
+    id: Cow<'a, str>,
+    bundle: Bundle,
+    options: CreateOptions,
+    pidfd_socket: Option<PidfdSocket>,
+}
+
+impl<'a> Making<'a> {
+    fn prepare(arguments: &'a Arguments<'a>, detached: bool) -> Result<Making<'a>, String> {
+        refuse_other_managers(arguments.global)?;
+        let flags = arguments.flags;
+        let runtime = root::open(arguments.global)?;
+        let directory = flags.value(&flags::BUNDLE).unwrap_or(OsStr::new("."));
+        let bundle = Bundle::load(Path::new(directory)).map_err(|error| error.to_string())?;
+        let path = |flag| flags.value(flag).filter(|path| !path.is_empty());
+        let console_socket = path(&flags::CONSOLE_SOCKET).map(PathBuf::from);
+        check_terminal(bundle.config().terminal(), detached, console_socket.is_some())?;
+        Ok(Making {
+            runtime,
+            id: arguments.text(0),
+            bundle,
+            options: CreateOptions {
+                console_socket,
+                pid_file: path(&flags::PID_FILE).map(PathBuf::from),
+                preserve_fds: flags.number(&flags::PRESERVE_FDS),
+                no_pivot: flags.has(&flags::NO_PIVOT),
+                no_new_keyring: flags.has(&flags::NO_NEW_KEYRING),
+                ..CreateOptions::default()
+            },
+            pidfd_socket: path(&flags::PIDFD_SOCKET).map(PidfdSocket::connect).transpose()?,
+        })
+    }
+
+    fn create(self, log: &Log) -> Result<Made, String> {
+        self.make(log, Runtime::create)
+    }
+
+    fn run(self, log: &Log) -> Result<Made, String> {
+        self.make(log, Runtime::run)
+    }
+
+    fn make(
+        self,
+        log: &Log,
+        how: impl FnOnce(&Runtime, &str, &Bundle, CreateOptions) -> Result<Container, Error>,
+    ) -> Result<Made, String> {
+        let container = how(&self.runtime, &self.id, &self.bundle, self.options).map_err(|error| error.to_string())?;
+        for warning in container.warnings() {
+            log.warning(warning);
+        }
+        log.debug(|| format!("container {}: process {}", container.id(), container.pid()));
+        Ok(Made { container, pidfd_socket: self.pidfd_socket })
+    }
+}
+
+/// A container that was made. What fails from here on must not leave it behind.
+struct Made {
+    container: Container,
+    pidfd_socket: Option<PidfdSocket>,
+}
+
+impl Made {
+    fn send_pidfd(mut self) -> Result<Made, String> {
+        let sent = match (self.pidfd_socket.take(), self.container.pidfd()) {
+            (Some(socket), Some(pidfd)) => socket.send(pidfd),
+            _ => Ok(()),
+        };
+        self.or_abandon(sent)
+    }
+
+    fn connect_terminal(mut self) -> Result<(Made, Option<Terminal>), String> {
+        match self.container.take_console().map(Terminal::connect).transpose() {
+            Ok(terminal) => Ok((self, terminal)),
+            Err(message) => Err(self.abandon(message)),
+        }
+    }
+
+    fn start(self) -> Result<Made, String> {
+        let started = self.container.start().map_err(|error| error.to_string());
+        self.or_abandon(started)
+    }
+
+    fn or_abandon(self, result: Result<(), String>) -> Result<Made, String> {
+        match result {
+            Ok(()) => Ok(self),
+            Err(message) => Err(self.abandon(message)),
+        }
+    }
+
+    /// Deletes the container; the text says why, and what else went wrong.
+    fn abandon(self, message: String) -> String {
+        match self.container.delete(true) {
+            Ok(()) => message,
+            Err(error) => format!("{message}; deleting the container: {error}"),
+        }
+    }
+}
+
+/// A relay of a terminal needs a process that stays; one that stays needs no socket to pass it to.
+fn check_terminal(terminal: bool, detached: bool, socket: bool) -> Result<(), String> {
+    let message = match (terminal && detached, socket) {
+        (true, false) => "cannot allocate tty if no-frills will detach without setting console socket",
+        (false, true) => "cannot use console socket if no-frills will not detach or allocate tty",
+        _ => return Ok(()),
+    };
+    Err(message.to_owned())
+}
+
+/// Only cgroupfs is there so far. Commands on containers that exist take the flags as they come, since no
+/// container was made by another manager.
+fn refuse_other_managers(global: &Values) -> Result<(), String> {
+    if global.has(&flags::SYSTEMD_CGROUP) {
+        return Err("--systemd-cgroup: not supported by this version".to_owned());
+    }
+    match global.word(&flags::CGROUP_MANAGER) {
+        None | Some("cgroupfs") => Ok(()),
+        Some(other) => Err(format!("--cgroup-manager {other}: not supported by this version")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_terminal;
+
+    #[test]
+    fn terminals_and_sockets() {
+        // (terminal, detached, socket)
+        for fits in [(false, false, false), (false, true, false), (true, false, false), (true, true, true)] {
+            assert_eq!(check_terminal(fits.0, fits.1, fits.2), Ok(()), "{fits:?}");
+        }
+        let refused = |terminal, detached, socket| check_terminal(terminal, detached, socket).unwrap_err();
+        assert!(refused(true, true, false).contains("without setting console socket"));
+        for (terminal, detached) in [(false, false), (false, true), (true, false)] {
+            assert!(refused(terminal, detached, true).starts_with("cannot use console socket"));
+        }
+    }
+}

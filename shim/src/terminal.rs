@@ -1,0 +1,66 @@
+//! The caller's terminal: its modes, which are given back as they were, and the size of its window.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Result;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+/// Standard input in raw mode: what is typed reaches the container as it is, ^C included. Dropping it
+/// gives the terminal back.
+pub(crate) struct Raw {
+    terminal: io::Stdin,
+    before: Termios,
+}
+
+impl Raw {
+    /// Changes the terminal on standard input; `None` if there is none.
+    pub(crate) fn new() -> Result<Option<Raw>> {
+        let terminal = io::stdin();
+        if !isatty(&terminal) {
+            return Ok(None);
+        }
+        let before = tcgetattr(&terminal)?;
+        let raw = Raw { terminal, before };
+        raw.set()?;
+        Ok(Some(raw))
+    }
+
+    /// Sets raw mode, at first or again: a shell gives a continued job the modes of its own.
+    ///
+    /// In the background nothing is set: with SIGTTOU blocked it would be the terminal of whatever is in
+    /// the foreground that changes.
+    pub(crate) fn set(&self) -> Result<()> {
+        if !self.in_foreground()? {
+            return Ok(());
+        }
+        let mut raw = self.before.clone();
+        raw.make_raw();
+        tcsetattr(&self.terminal, OptionalActions::Now, &raw)
+    }
+
+    fn in_foreground(&self) -> Result<bool> {
+        match tcgetpgrp(&self.terminal) {
+            Ok(group) => Ok(group.as_raw_nonzero().get() == nix::unistd::getpgrp().as_raw()),
+            // Not our controlling terminal, so there is no job control about it.
+            Err(rustix::io::Errno::NOTTY | rustix::io::Errno::OPNOTSUPP) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if tcsetattr(&self.terminal, OptionalActions::Now, &self.before).is_err() {
+            // The terminal has hung up; there is nothing to give back.
+        }
+    }
+}
+
+/// Gives the container's terminal the window size of ours: that of the first standard descriptor that is
+/// a terminal. If none is, the size stays as the config has it.
+pub(crate) fn copy_size(to: BorrowedFd<'_>) -> Result<()> {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let size = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().find_map(|fd| tcgetwinsize(fd).ok());
+    size.map_or(Ok(()), |size| tcsetwinsize(to, size))
+}

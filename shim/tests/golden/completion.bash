@@ -1,0 +1,73 @@
+# Completion of no-frills for bash.
+_no_frills() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	local command= words= index=1
+	local -a root=()
+	COMPREPLY=()
+	while ((index < COMP_CWORD)); do
+		case ${COMP_WORDS[index]} in
+		--root) root=(--root "${COMP_WORDS[++index]}") ;;
+		'--log'|'--log-format'|'--cgroup-manager'|'--rootless') ((index++)) ;;
+		-*) ;;
+		*) command=${COMP_WORDS[index]}; break ;;
+		esac
+		((index++))
+	done
+	case "$command $previous" in
+	' --log')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	' --log-format')
+		mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$current"); return ;;
+	' --root')
+		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	' --cgroup-manager')
+		mapfile -t COMPREPLY < <(compgen -W 'cgroupfs systemd disabled' -- "$current"); return ;;
+	' --rootless')
+		mapfile -t COMPREPLY < <(compgen -W 'true false auto' -- "$current"); return ;;
+	'run --bundle'|'run -b')
+		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	'run --console-socket')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'run --pidfd-socket')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'run --pid-file')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'run --preserve-fds')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'create --bundle'|'create -b')
+		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	'create --console-socket')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'create --pidfd-socket')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'create --pid-file')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'create --preserve-fds')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'list --format'|'list -f')
+		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
+	'ps --format'|'ps -f')
+		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
+	'spec --bundle'|'spec -b')
+		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	esac
+	case $command in
+	'') words='run create start state kill delete list ps spec features plan completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
+	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --help' ;;
+	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --help' ;;
+	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
+	state) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
+	kill) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --all --help' ;;
+	delete) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --force --help' ;;
+	list) words='--format --quiet --help' ;;
+	ps) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --format --help' ;;
+	spec) words='--bundle --rootless --help' ;;
+	features) words='--help' ;;
+	plan) words='--json --no-pivot --no-new-keyring --help' ;;
+	completion) words='bash zsh fish --help' ;;
+	help) words='run create start state kill delete list ps spec features plan completion help --help' ;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+	[[ $command != plan ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current")
+}
+complete -F _no_frills no-frills

@@ -1,0 +1,149 @@
+#compdef no-frills
+# Completion of no-frills for zsh.
+_no_frills_containers() {
+	local -a ids root
+	(( ${+opt_args[--root]} )) && root=(--root ${opt_args[--root]})
+	ids=(${(f)"$(no-frills $root list -q 2>/dev/null)"})
+	_describe container ids
+}
+_no_frills_commands() {
+	local -a commands=(
+		'run:create and start a container, wait for its end and delete it'
+		'create:create a container, ready to start'
+		'start:start the process of a created container'
+		'state:print the state of a container as JSON'
+		'kill:send a signal (SIGTERM unless given) to the process of a container'
+		'delete:delete a stopped container and all that it holds'
+		'list:list the containers under the root'
+		'ps:list the processes of a container'
+		'spec:write a config.json to start from'
+		'features:print what this version supports as JSON'
+		'plan:print what running a bundle would do, step by step, without doing it'
+		'completion:print a completion script for a shell'
+		'help:print the help of a command'
+	)
+	_describe command commands
+}
+_no_frills() {
+	local context state state_descr line
+	typeset -A opt_args
+	_arguments -C \
+		'--debug[log what is done, with level debug]' \
+		'--log[append log lines to FILE (standard error unless given)]:file:_files' \
+		'--log-format[how log lines are written (text unless given)]:word:(text json)' \
+		'--root[where the state of containers is kept (/run/no-frills, or $XDG_RUNTIME_DIR/no-frills for a user)]:directory:_directories' \
+		'--systemd-cgroup[place containers by systemd; not supported by this version, so only =false is accepted]' \
+		'--cgroup-manager[who places containers in cgroups; this version supports cgroupfs alone]:word:(cgroupfs systemd disabled)' \
+		'--rootless[accepted for callers of runc; what a user may do is found out by doing it]:word:(true false auto)' \
+		'--version[print the version]' \
+		'-v[print the version]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :_no_frills_commands' \
+		'*:: :->arguments'
+	[[ $state == arguments ]] || return
+	case $words[1] in
+	run)
+		_arguments \
+		'--bundle[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'-b[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'--console-socket[unix socket that is sent the container'\''s terminal]:file:_files' \
+		'--pidfd-socket[unix socket that is sent a pidfd of the container'\''s process]:file:_files' \
+		'--pid-file[file to write the pid of the container'\''s process to]:file:_files' \
+		'--no-pivot[do not use pivot_root, for a root file system on a ramdisk]' \
+		'--no-new-keyring[keep the caller'\''s session keyring]' \
+		'--preserve-fds[pass N file descriptors, from 3 on, to the container]:number:' \
+		'--detach[return once the container runs]' \
+		'-d[return once the container runs]' \
+		'--keep[do not delete the container when it has exited]' \
+		'--no-subreaper[do not adopt and reap processes that a container without a pid namespace orphans]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :' ;;
+	create)
+		_arguments \
+		'--bundle[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'-b[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'--console-socket[unix socket that is sent the container'\''s terminal]:file:_files' \
+		'--pidfd-socket[unix socket that is sent a pidfd of the container'\''s process]:file:_files' \
+		'--pid-file[file to write the pid of the container'\''s process to]:file:_files' \
+		'--no-pivot[do not use pivot_root, for a root file system on a ramdisk]' \
+		'--no-new-keyring[keep the caller'\''s session keyring]' \
+		'--preserve-fds[pass N file descriptors, from 3 on, to the container]:number:' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :' ;;
+	start)
+		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
+	state)
+		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
+	kill)
+		_arguments \
+		'--all[signal every process of the container; a stopped container is no error]' \
+		'-a[signal every process of the container; a stopped container is no error]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
+	delete)
+		_arguments \
+		'--force[kill the container if it runs; a missing one is no error]' \
+		'-f[kill the container if it runs; a missing one is no error]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
+	list)
+		_arguments \
+		'--format[how to print (table unless given)]:word:(table json)' \
+		'-f[how to print (table unless given)]:word:(table json)' \
+		'--quiet[print the ids alone]' \
+		'-q[print the ids alone]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :' ;;
+	ps)
+		_arguments \
+		'--format[how to print (table unless given)]:word:(table json)' \
+		'-f[how to print (table unless given)]:word:(table json)' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
+	spec)
+		_arguments \
+		'--bundle[where to write config.json (the current directory unless given)]:directory:_directories' \
+		'-b[where to write config.json (the current directory unless given)]:directory:_directories' \
+		'--rootless[for a container that a user without privileges runs]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :' ;;
+	features)
+		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :' ;;
+	plan)
+		_arguments \
+		'--json[print as JSON]' \
+		'--no-pivot[do not use pivot_root, for a root file system on a ramdisk]' \
+		'--no-new-keyring[keep the caller'\''s session keyring]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:bundle:_directories' ;;
+	completion)
+		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:word:(bash zsh fish)' ;;
+	help)
+		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:word:(run create start state kill delete list ps spec features plan completion help)' ;;
+	esac
+}
+compdef _no_frills no-frills
