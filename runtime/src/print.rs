@@ -151,6 +151,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         }
         Step::SetPropagation { propagation } => vec![Shown::flags("propagation", propagation, PROPAGATION)],
         Step::ReceiveSources { count } => vec![Shown::number("count", count)],
+        Step::LookUpHome { uid } => vec![Shown::number("uid", uid)],
         Step::AttachRoot { source } | Step::UseSource { source } => vec![Shown::number("source", source)],
         Step::FsOpen { fstype } => vec![Shown::text("fstype", fstype)],
         Step::FsString { key, value } => vec![Shown::text("key", key), Shown::text("value", value)],
@@ -463,6 +464,7 @@ fn action(step: &Step<'_>) -> String {
         Step::Attach { path, flags } => format!("attaching the mount at {:?}", destination(*path, *flags)),
         Step::ChangeMount { path, .. } => format!("changing the mount at {path:?}"),
         Step::OpenDirectory { path } => format!("opening the directory {path:?}"),
+        Step::LookUpHome { uid } => format!("looking up the home directory of user {uid}"),
         Step::UseMountAsDirectory {} => "taking the mount as the open directory".to_owned(),
         Step::MakeNode { name, .. } => format!("making the device {name:?}"),
         Step::MakeSymlink { name, target, .. } => format!("making the link {name:?} to {target:?}"),

@@ -16,6 +16,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpid};
 use no_frills::{Container, Error, Signal};
 
+use crate::cause::cause;
 use crate::log::Log;
 use crate::relay::Relay;
 use crate::terminal::{self, Raw};
@@ -30,7 +31,7 @@ impl Signals {
         all.thread_block()
             .and_then(|()| SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
             .map(Signals)
-            .map_err(|error| format!("blocking signals: {error}"))
+            .map_err(|error| format!("blocking signals: {}", cause(error)))
     }
 }
 
@@ -45,20 +46,20 @@ impl Terminal {
     /// Connects the terminals. The container's process need not run yet.
     pub(crate) fn connect(master: OwnedFd) -> Result<Terminal, String> {
         let relay = Relay::new(master, stdin(), stdout())?;
-        terminal::copy_size(relay.master()).map_err(|error| format!("setting the window size: {error}"))?;
-        let raw = Raw::new().map_err(|error| format!("setting the terminal to raw mode: {error}"))?;
+        terminal::copy_size(relay.master()).map_err(|error| format!("setting the window size: {}", cause(error)))?;
+        let raw = Raw::new().map_err(|error| format!("setting the terminal to raw mode: {}", cause(error)))?;
         Ok(Terminal { relay, raw })
     }
 
     fn resize(&self) -> Result<(), String> {
-        terminal::copy_size(self.relay.master()).map_err(|error| format!("setting the window size: {error}"))
+        terminal::copy_size(self.relay.master()).map_err(|error| format!("setting the window size: {}", cause(error)))
     }
 
     /// After a stop: the shell has used the terminal meanwhile.
     fn continued(&mut self) -> Result<(), String> {
         self.relay.continued();
         if let Some(raw) = &self.raw {
-            raw.set().map_err(|error| format!("setting the terminal to raw mode: {error}"))?;
+            raw.set().map_err(|error| format!("setting the terminal to raw mode: {}", cause(error)))?;
         }
         self.resize()
     }
@@ -129,7 +130,7 @@ impl Attached<'_> {
             match poll(&mut entries[..count], PollTimeout::NONE) {
                 // Stopped and continued.
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(format!("waiting for the container: {error}")),
+                Err(error) => return Err(format!("waiting for the container: {}", cause(error))),
                 Ok(_) => break,
             }
         }
@@ -139,7 +140,9 @@ impl Attached<'_> {
     }
 
     fn read_signals(&mut self) -> Result<(), String> {
-        while let Some(info) = self.signals.0.read_signal().map_err(|error| format!("reading a signal: {error}"))? {
+        while let Some(info) =
+            self.signals.0.read_signal().map_err(|error| format!("reading a signal: {}", cause(error)))?
+        {
             if let Err(message) = self.signal(&info) {
                 self.log.warning(&message);
             }
@@ -181,7 +184,7 @@ impl Attached<'_> {
 
 /// Reaps children other than the container's process, whose status is still wanted.
 fn reap_adopted(process: i32) -> Result<(), String> {
-    let failed = |error: Errno| format!("reaping orphans: {error}");
+    let failed = |error: Errno| format!("reaping orphans: {}", cause(error));
     loop {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let ended: Option<Pid> = match waitid(Id::All, flags) {

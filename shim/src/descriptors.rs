@@ -9,6 +9,7 @@ use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
+use crate::cause::cause;
 use crate::flags;
 use crate::parse::Call;
 
@@ -26,7 +27,7 @@ pub(crate) fn check(call: &Call) -> Result<(), String> {
     (0..preserved).map(|index| u64::from(index) + 3).try_for_each(|number| {
         fs::symlink_metadata(format!("/proc/self/fd/{number}"))
             .map(drop)
-            .map_err(|error| format!("--preserve-fds {preserved}: file descriptor {number}: {error}"))
+            .map_err(|error| format!("--preserve-fds {preserved}: file descriptor {number}: {}", cause(error)))
     })
 }
 
@@ -34,13 +35,13 @@ fn open_standard() -> Result<(), String> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let mut descriptors = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].map(|fd| PollFd::new(fd, PollFlags::empty()));
     poll(&mut descriptors, PollTimeout::ZERO)
-        .map_err(|error| format!("polling the standard file descriptors: {error}"))?;
+        .map_err(|error| format!("polling the standard file descriptors: {}", cause(error)))?;
     for descriptor in descriptors {
         if descriptor.revents().is_some_and(|events| events.contains(PollFlags::POLLNVAL)) {
             // The lowest free number, which is this one, since those below it are open by now. It is
             // meant to be inherited, so no O_CLOEXEC, and stays open to the end.
             let opened = open("/dev/null", OFlag::O_RDWR, Mode::empty())
-                .map_err(|error| format!("opening /dev/null: {error}"))?;
+                .map_err(|error| format!("opening /dev/null: {}", cause(error)))?;
             forget(opened);
         }
     }

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::SystemTime;
 
+use crate::cause::cause;
 use crate::flags;
 use crate::output;
 use crate::parse::Values;
@@ -51,7 +52,7 @@ impl Log {
                     .create(true)
                     .mode(0o644)
                     .open(path)
-                    .map_err(|error| format!("opening the log {}: {error}", path.display()))?,
+                    .map_err(|error| format!("opening the log {}: {}", path.display(), cause(error)))?,
             ),
             _ => None,
         };
@@ -91,7 +92,7 @@ impl Log {
             return;
         };
         if let Err(error) = file.write_all(line.as_bytes()) {
-            output::to_stderr(&format!("no-frills: writing to the log: {error}\n"));
+            output::to_stderr(&format!("no-frills: writing to the log: {}\n", cause(error)));
         }
     }
 }

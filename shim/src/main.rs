@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod attach;
+mod cause;
 mod commands;
 mod completion;
 mod container;

@@ -4,13 +4,15 @@
 
 use std::io::{self, Write};
 
+use crate::cause::cause;
+
 /// Prints to standard output. A closed pipe ends the command by SIGPIPE, as usual for a command.
 pub(crate) fn print(text: &str) -> Result<(), String> {
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| format!("writing to standard output: {error}"))
+        .map_err(|error| format!("writing to standard output: {}", cause(error)))
 }
 
 /// Prints to standard error.

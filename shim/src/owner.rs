@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::ErrorKind;
 
+use crate::cause::cause;
+
 /// What /etc/passwd says of users. libc's own way would load the name service's shared libraries, which a
 /// static binary cannot; runc reads the file too.
 pub(crate) struct Users(String);
@@ -13,7 +15,7 @@ impl Users {
         match fs::read("/etc/passwd") {
             Ok(bytes) => Ok(Users(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Users(String::new())),
-            Err(error) => Err(format!("reading /etc/passwd: {error}")),
+            Err(error) => Err(format!("reading /etc/passwd: {}", cause(error))),
         }
     }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
+use crate::cause::cause;
+
 /// A connection to whoever wants the pidfd.
 pub(crate) struct PidfdSocket(UnixStream);
 
@@ -16,7 +18,7 @@ impl PidfdSocket {
     pub(crate) fn connect(path: &OsStr) -> Result<PidfdSocket, String> {
         UnixStream::connect(Path::new(path))
             .map(PidfdSocket)
-            .map_err(|error| format!("connecting to the pidfd socket {}: {error}", path.display()))
+            .map_err(|error| format!("connecting to the pidfd socket {}: {}", path.display(), cause(error)))
     }
 
     /// Sends the descriptor, in one message with the text that runc sends for a container's first process.
@@ -30,6 +32,6 @@ impl PidfdSocket {
             None,
         )
         .map(drop)
-        .map_err(|error| format!("sending to the pidfd socket: {error}"))
+        .map_err(|error| format!("sending to the pidfd socket: {}", cause(error)))
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 
+use crate::cause::cause;
 use crate::commands::Outcome;
 use crate::container;
 use crate::flags;
@@ -40,7 +41,7 @@ fn host_ps(options: &[OsString]) -> Result<String, String> {
     } else {
         ps.args(options);
     }
-    let output = ps.output().map_err(|error| format!("running ps: {error}"))?;
+    let output = ps.output().map_err(|error| format!("running ps: {}", cause(error)))?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         return Err(format!("ps: {}: {}", output.status, message.trim()));

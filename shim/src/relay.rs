@@ -19,6 +19,8 @@ use nix::unistd::{read, write};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 
+use crate::cause::cause;
+
 /// A pipe that poll says is writable takes so many bytes without blocking (PIPE_BUF).
 const CAPACITY: usize = 4096;
 
@@ -104,10 +106,10 @@ impl<I: AsFd, O: AsFd> Relay<I, O> {
         fcntl(&master, FcntlArg::F_GETFL)
             .map(|flags| OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK)
             .and_then(|flags| fcntl(&master, FcntlArg::F_SETFL(flags)))
-            .map_err(|error| format!("making the terminal non-blocking: {error}"))?;
+            .map_err(|error| format!("making the terminal non-blocking: {}", cause(error)))?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = ioctl_tiocgptpeer(&master, flags)
-            .map_err(|error| format!("opening the other end of the terminal: {error}"))?;
+            .map_err(|error| format!("opening the other end of the terminal: {}", cause(error)))?;
         Ok(Relay {
             master,
             slave,
@@ -171,7 +173,7 @@ impl<I: AsFd, O: AsFd> Relay<I, O> {
             while !output.is_empty() {
                 let mut writable = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
                 retry(|| poll(&mut writable, PollTimeout::NONE))
-                    .map_err(|error| format!("waiting for standard output: {error}"))?;
+                    .map_err(|error| format!("waiting for standard output: {}", cause(error)))?;
                 write_to(&stdout, &mut output)?;
             }
             if read_from(&master, &mut output)? == 0 {
@@ -194,7 +196,7 @@ impl<I: AsFd, O: AsFd> Relay<I, O> {
             // What reading gives in the background of a terminal with SIGTTIN blocked, and when the
             // terminal has hung up, but then SIGHUP comes as well.
             Err(Errno::EIO) => self.input_state = Input::Background,
-            Err(error) => return Err(format!("reading standard input: {error}")),
+            Err(error) => return Err(format!("reading standard input: {}", cause(error))),
         }
         Ok(())
     }
@@ -220,7 +222,7 @@ impl<I: AsFd, O: AsFd> Relay<I, O> {
         }
         match self.input.drain(self.master.as_fd()) {
             Ok(()) | Err(Errno::EAGAIN) => Ok(()),
-            Err(error) => Err(format!("writing to the container's terminal: {error}")),
+            Err(error) => Err(format!("writing to the container's terminal: {}", cause(error))),
         }
     }
 }
@@ -229,7 +231,7 @@ impl<I: AsFd, O: AsFd> Relay<I, O> {
 fn read_from(master: &OwnedFd, output: &mut Buffer) -> Result<usize, String> {
     match output.fill(master.as_fd()) {
         Err(Errno::EIO | Errno::EAGAIN) => Ok(0),
-        result => result.map_err(|error| format!("reading the container's terminal: {error}")),
+        result => result.map_err(|error| format!("reading the container's terminal: {}", cause(error))),
     }
 }
 
@@ -237,7 +239,7 @@ fn write_to(stdout: &impl AsFd, output: &mut Buffer) -> Result<(), String> {
     match output.drain(stdout.as_fd()) {
         // Others who have it open may have made it non-blocking.
         Ok(()) | Err(Errno::EAGAIN) => Ok(()),
-        Err(error) => Err(format!("writing to standard output: {error}")),
+        Err(error) => Err(format!("writing to standard output: {}", cause(error))),
     }
 }
 

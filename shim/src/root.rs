@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nix::unistd::geteuid;
 use no_frills::Runtime;
 
+use crate::cause::cause;
 use crate::flags;
 use crate::parse::Values;
 
@@ -38,7 +39,7 @@ fn is_root_of_a_user_namespace() -> Result<bool, String> {
         return Ok(false);
     }
     let map = std::fs::read_to_string("/proc/self/uid_map")
-        .map_err(|error| format!("reading /proc/self/uid_map: {error}"))?;
+        .map_err(|error| format!("reading /proc/self/uid_map: {}", cause(error)))?;
     Ok(!maps_every_id(&map))
 }
 

@@ -9,6 +9,7 @@ use nix::sys::prctl::set_child_subreaper;
 use no_frills::{Bundle, Container, CreateOptions, Error, Runtime};
 
 use crate::attach::{Attached, Signals, Terminal};
+use crate::cause::cause;
 use crate::commands::Outcome;
 use crate::flags;
 use crate::log::Log;
@@ -44,7 +45,7 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
     // Only what shares our pid namespace can be adopted: in one of its own, init gets the orphans.
     let adopts = !making.bundle.config().has_namespace(CLONE_NEWPID as u64) && !flags.has(&flags::NO_SUBREAPER);
     if adopts {
-        set_child_subreaper(true).map_err(|error| format!("becoming the subreaper: {error}"))?;
+        set_child_subreaper(true).map_err(|error| format!("becoming the subreaper: {}", cause(error)))?;
     }
     let terminal = making.bundle.config().terminal();
     let signals = Signals::block()?;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{getegid, geteuid};
 
+use crate::cause::cause;
 use crate::commands::Outcome;
 use crate::flags;
 use crate::log::Log;
@@ -26,9 +27,9 @@ pub(crate) fn spec(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
     // create_new neither follows a link nor replaces what another process writes meanwhile.
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => "File config.json exists. Remove it first".to_owned(),
-        _ => format!("creating {}: {error}", path.display()),
+        _ => format!("creating {}: {}", path.display(), cause(error)),
     })?;
-    file.write_all(text.as_bytes()).map_err(|error| format!("writing {}: {error}", path.display()))?;
+    file.write_all(text.as_bytes()).map_err(|error| format!("writing {}: {}", path.display(), cause(error)))?;
     Ok(0)
 }
 

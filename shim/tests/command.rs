@@ -1,4 +1,5 @@
 //! The binary, as far as it needs no container: output, exit status and log.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

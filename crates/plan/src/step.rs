@@ -369,6 +369,12 @@ steps! {
         hard: u64,
     } calls PRLIMIT64;
 
+    /// Adds `HOME` to the environment: the user's directory in the container's `/etc/passwd`, or `/`.
+    43 LookUpHome {
+        /// The user.
+        uid: u32,
+    } calls OPENAT2 READ CLOSE;
+
     /// prctl(2) `PR_SET_DUMPABLE` 0: nobody with whom the process shares a pid namespace may look into it
     /// while it prepares the container (CVE-2016-9962).
     41 SetUndumpable {} calls PRCTL;

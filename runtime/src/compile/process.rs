@@ -38,6 +38,9 @@ pub(super) fn become_it(steps: &mut Builder<'_>) {
     let umask = process.user.umask;
     let at = umask.map_or(Pointer::NO_SETTING, |_| Pointer::to("/process/user/umask"));
     steps.push(at, &Step::SetUmask { mask: umask.unwrap_or(DEFAULT_UMASK) });
+    if !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
+        steps.push(Pointer::to("/process/env"), &Step::LookUpHome { uid: process.user.uid });
+    }
     set_privileges(steps);
     if process.cwd != "/" {
         // Entering the root has left it in "/".

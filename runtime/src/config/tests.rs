@@ -741,7 +741,7 @@ fn a_process_of_exec_is_read_as_one_of_create() {
 
 #[test]
 fn a_pids_limit_of_zero_is_a_limit_since_1_3() {
-    let mut spec = with("/linux/resources/pids/limit", json!(0));
+    let mut spec = with("/linux/resources", json!({"pids": {"limit": 0}}));
     assert!(error(&spec).starts_with("/linux/resources/pids/limit: "));
     for old in ["1.0.2-dev", "1.1.0", "1.2.1"] {
         spec["ociVersion"] = old.into();

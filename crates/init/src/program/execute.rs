@@ -2,6 +2,7 @@
 
 use no_frills_plan::{MESSAGE_TEXT_MAX, Step, Text, Texts, attach, call};
 
+use crate::home::Home;
 use crate::kernel::{
     self, CURRENT, Capabilities, Failure, Fd, O_DIRECTORY, O_PATH, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG,
     errno,
@@ -33,6 +34,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) file_mask: Option<Fd>,
     pub(crate) directory_mask: Option<Fd>,
     program: Option<Text<'a>>,
+    pub(crate) home: Home,
     /// More on a failure: a number, and what the kernel's file system said.
     pub(crate) detail: u64,
     text: [u8; MESSAGE_TEXT_MAX],
@@ -56,6 +58,7 @@ impl<'a> Machine<'a> {
             file_mask: None,
             directory_mask: None,
             program: None,
+            home: Home::new(),
             detail: 0,
             text: [0; MESSAGE_TEXT_MAX],
             text_length: 0,
@@ -178,6 +181,7 @@ impl<'a> Machine<'a> {
             Step::SetAmbient { ambient } => self.set_ambient(ambient),
             Step::SetNoNewPrivileges {} => kernel::prctl(kernel::PR_SET_NO_NEW_PRIVS, 1, 0),
             Step::SetUndumpable {} => kernel::prctl(kernel::PR_SET_DUMPABLE, 0, 0),
+            Step::LookUpHome { uid } => self.look_up_home(uid),
             Step::ChangeDirectory { path } => change_directory(path),
             Step::FindProgram { candidates } => self.find_program(candidates),
             Step::Ready {} => self.ready(),
@@ -321,7 +325,7 @@ impl<'a> Machine<'a> {
     }
 
     fn run_program(&mut self, arguments: Texts<'_>, environment: Texts<'_>) -> Failure {
-        let count = arguments.count() + environment.count() + 2;
+        let count = arguments.count() + environment.count() + 3;
         // On the stack when they are few, as they are for nearly every program.
         let mut near = [0usize; 256];
         let table = if count <= near.len() {
@@ -332,13 +336,12 @@ impl<'a> Machine<'a> {
                 Err(failure) => return failure,
             }
         };
-        let texts = arguments.iter().map(Some).chain([None]).chain(environment.iter().map(Some));
-        for (index, text) in texts.enumerate() {
-            // The tables' closing NULLs are there already: the memory is zeroed.
-            if let Some(text) = text {
-                // SAFETY: the table has room for both lists and their NULLs.
-                unsafe { table.add(index).write(text.bytes().as_ptr() as usize) };
-            }
+        let address = |text: Text<'_>| text.bytes().as_ptr() as usize;
+        let arguments_then_null = arguments.iter().map(address).chain([0]);
+        let environment_then_null = self.home.address().into_iter().chain(environment.iter().map(address)).chain([0]);
+        for (index, address) in arguments_then_null.chain(environment_then_null).enumerate() {
+            // SAFETY: the table has room for both lists, for HOME and for the NULLs that end them.
+            unsafe { table.add(index).write(address) };
         }
         let Some(program) = self.program else {
             return Failure { call: call::EXECVE, errno: errno::ENOENT };

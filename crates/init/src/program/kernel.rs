@@ -80,6 +80,7 @@ pub(crate) const O_NOCTTY: u64 = 0o400;
 pub(crate) const O_CREAT: u64 = 0o100;
 pub(crate) const O_EXCL: u64 = 0o200;
 pub(crate) const O_RDWR: u64 = 2;
+pub(crate) const O_NONBLOCK: u64 = 0o4000;
 pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 2;
 pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 4;
 pub(crate) const RESOLVE_IN_ROOT: u64 = 16;
