@@ -116,7 +116,15 @@ impl Runtime {
         let directory = self.directory(id)?;
         let Some(record) = directory.read()? else { return Err(Error::Incomplete(id.to_owned())) };
         let pidfd = open_process(&record)?;
-        Ok(Container { directory, record, pidfd, warnings: Vec::new(), console: None, made_here: None, exit: OnceLock::new() })
+        Ok(Container {
+            directory,
+            record,
+            pidfd,
+            warnings: Vec::new(),
+            console: None,
+            made_here: None,
+            exit: OnceLock::new(),
+        })
     }
 
     /// A name that cannot be one is that of no container.
@@ -341,8 +349,14 @@ impl Container {
             Some(made_here) => made_here.journal.lock().and_then(|_lock| {
                 let process = if exit.get().is_some() { None } else { pidfd.as_ref() };
                 let cgroup = made_here.cgroup;
-                Deletion { directory: &directory, record: &record, process, cgroup, start_socket: made_here.start_socket }
-                    .carry_out(force)
+                Deletion {
+                    directory: &directory,
+                    record: &record,
+                    process,
+                    cgroup,
+                    start_socket: made_here.start_socket,
+                }
+                .carry_out(force)
             }),
         };
         missing_is_deleted(deleted, force)

@@ -77,10 +77,12 @@ pub(crate) fn launch<'i>(
     let config = bundle.config();
     let program = bundle.plan(directory.id(), &options)?;
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
-    let sources = open_batch(first_batch(&program))?;
+    let mut sources = open_batch(first_batch(&program))?;
     let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
     let CgroupsPath::Fs(relative) = &program.cgroup else {
-        return Err(Error::Option("/linux/cgroupsPath: the systemd driver is not supported yet by this version".to_owned()));
+        return Err(Error::Option(
+            "/linux/cgroupsPath: the systemd driver is not supported yet by this version".to_owned(),
+        ));
     };
     let cgroup = Cgroup::new(&hierarchy, relative).map_err(Error::cgroup)?;
 
@@ -123,14 +125,14 @@ pub(crate) fn launch<'i>(
         let (parent, child) = socket::pair().map_err(Error::system("making a socket pair"))?;
         // Sent before there is an init, it need not wait for it.
         let early = launch.program.id_maps.is_none() && launch.program.steps.bytes().len() <= PLAN_PIECE;
-        let mut unsent = Some(sources);
         if early {
-            launch.send_plan(&parent, unsent.take())?;
+            launch.send_plan(&parent, &mut sources)?;
         }
-        launch.spawn(init()?, &options, cgroup_dir.as_fd(), child)?;
+        launch.spawn(init()?, &options, cgroup_dir.as_fd(), child.as_fd())?;
+        drop(child);
         launch.prepare_child()?;
         if !early {
-            launch.send_plan(&parent, unsent.take())?;
+            launch.send_plan(&parent, &mut sources)?;
         }
         launch.send_further_sources(&parent)?;
         // While init is at work: it needs no device but those that every container may use, and the
@@ -204,7 +206,7 @@ impl Launch<'_> {
         init: BorrowedFd<'_>,
         options: &CreateOptions,
         cgroup: BorrowedFd<'_>,
-        child: OwnedFd,
+        child: BorrowedFd<'_>,
     ) -> Result<()> {
         let mut descriptors = Vec::with_capacity(4 + options.preserved_fds.len());
         for (fd, number) in [(&options.stdin, 0), (&options.stdout, 1), (&options.stderr, 2)] {
@@ -218,7 +220,7 @@ impl Launch<'_> {
             descriptors.push((fd.as_fd(), next));
             next += 1;
         }
-        descriptors.push((child.as_fd(), next));
+        descriptors.push((child, next));
         let number = CString::new(next.to_string()).unwrap_or_default();
         let spawned = spawn(&Spawn {
             program: init,
@@ -268,22 +270,25 @@ impl Launch<'_> {
         Ok(())
     }
 
-    /// Sends the plan and the first sources.
-    fn send_plan(&mut self, parent: &OwnedFd, sources: Option<Vec<OwnedFd>>) -> Result<()> {
+    /// Sends the plan and the first sources, which are closed then.
+    fn send_plan(&mut self, parent: &OwnedFd, sources: &mut Vec<OwnedFd>) -> Result<()> {
         let program = self.program;
         let plan = program.steps.bytes();
         let setup = Message { detail: plan.len() as u64, ..Message::new(Kind::Setup) };
         let mut head = [0; MESSAGE_MAX];
         let length = setup.encode(&mut head);
         let head = head.get(..length).unwrap_or(&head);
-        let mut attached: Vec<RawFd> = sources.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+        let mut attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
         for piece in plan.chunks(PLAN_PIECE) {
             match socket::send(parent, &[head, piece], &attached) {
-                Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => return self.follow(parent, Kind::Failed),
+                Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => {
+                    return self.follow(parent, Kind::Failed);
+                }
                 result => result.map_err(Error::system("sending the plan to init"))?,
             }
             attached.clear();
         }
+        sources.clear();
         Ok(())
     }
 
@@ -485,7 +490,9 @@ pub(crate) fn program_failed(name: &str, errno: Errno) -> Error {
     let reason = match errno {
         Errno::ENOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
         Errno::ENOENT => format!("stat {name}: no such file or directory"),
-        Errno::EACCES | Errno::EPERM if !name.contains('/') => "executable file not found in $PATH: permission denied".to_owned(),
+        Errno::EACCES | Errno::EPERM if !name.contains('/') => {
+            "executable file not found in $PATH: permission denied".to_owned()
+        }
         Errno::EACCES | Errno::EPERM => "permission denied".to_owned(),
         Errno::EISDIR => "is a directory".to_owned(),
         Errno::ENOTDIR => "not a directory".to_owned(),

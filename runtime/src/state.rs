@@ -223,9 +223,10 @@ impl Directory {
                 let error = Error::at("creating", &path)(error);
                 return Err(match std::fs::remove_dir(&self.path) {
                     Ok(()) => error,
-                    Err(cleanup) => {
-                        Error::Cleanup { error: Box::new(error), cleanup: Box::new(Error::at("removing", &self.path)(cleanup)) }
-                    }
+                    Err(cleanup) => Error::Cleanup {
+                        error: Box::new(error),
+                        cleanup: Box::new(Error::at("removing", &self.path)(cleanup)),
+                    },
                 });
             }
             Ok(file) => file,

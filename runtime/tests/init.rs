@@ -4,6 +4,8 @@
 //! The test runs itself under strace as the program that makes the container. It needs root, cgroup2, strace and a
 //! static busybox, and says so when it lacks one.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code also outside of the test functions")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -52,7 +54,8 @@ fn make_the_container() {
     let Ok(bundle) = std::env::var(BUNDLE) else { return };
     let runtime = Runtime::open(Path::new(&bundle).join("state")).unwrap();
     let bundle = Bundle::load(&bundle).unwrap();
-    let container = runtime.run(&format!("init-test-{}", std::process::id()), &bundle, CreateOptions::default()).unwrap();
+    let container =
+        runtime.run(&format!("init-test-{}", std::process::id()), &bundle, CreateOptions::default()).unwrap();
     assert_eq!(container.wait().unwrap().code(), 0);
     container.delete(false).unwrap();
 }

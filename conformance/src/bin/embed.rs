@@ -5,14 +5,14 @@
 //! container and say how long that took. What the threads of the large one do, they do in both turns: so the machine is
 //! equally loaded, and what is compared is the caller alone.
 //!
-//! usage: embed BUNDLE [ROUNDS]
+//! Usage: `embed BUNDLE [ROUNDS]`.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use no_frills::{Bundle, CreateOptions, Runtime};
@@ -157,7 +157,11 @@ fn compare(bundle: &str, rounds: usize) -> Outcome<()> {
     let mut large = Server::start("large", bundle, MEMORY, THREADS)?;
     println!("create, median of {rounds} rounds in turn");
     println!("{:<44} {:>10} {:>10} {:>7}", "the large program (1 GiB, 32 threads)", "small", "large", "ratio");
-    for (mode, name) in [(PARKED, "threads wait"), (WORKING, "threads work (100 us every 10 ms each)"), (SPINNING, "threads spin without end")] {
+    for (mode, name) in [
+        (PARKED, "threads wait"),
+        (WORKING, "threads work (100 us every 10 ms each)"),
+        (SPINNING, "threads spin without end"),
+    ] {
         let (mut small_times, mut large_times) = (Vec::new(), Vec::new());
         large.tell(&mode.to_string())?;
         for _ in 0..rounds {

@@ -24,10 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for (step, mut times) in STEPS.iter().zip(times) {
         times.sort_unstable();
-        println!(
-            "{step:8} {:?}",
-            times.get(times.len() / 2).copied().unwrap_or_default()
-        );
+        println!("{step:8} {:?}", times.get(times.len() / 2).copied().unwrap_or_default());
     }
     Ok(())
 }
@@ -39,13 +36,7 @@ fn round() -> Result<[Duration; STEPS.len()], Error> {
         now - std::mem::replace(&mut last, now)
     };
 
-    let nothing = Rule {
-        allow: false,
-        kind: Kind::All,
-        major: None,
-        minor: None,
-        access: Access::ALL,
-    };
+    let nothing = Rule { allow: false, kind: Kind::All, major: None, minor: None, access: Access::ALL };
     let program = devices::compile_container(&[nothing])?;
     let compiled = lap();
     let CgroupsPath::Fs(path) = CgroupsPath::parse(Some("/no-frills-example"), "example")? else {

@@ -62,18 +62,11 @@ impl Cgroup {
         check_clean(relative)?;
         if relative.components().count() <= parents as usize {
             let why = "it has fewer parents than are to be removed with it";
-            return Err(Error::Path {
-                path: relative.to_string_lossy().into_owned(),
-                why,
-            });
+            return Err(Error::Path { path: relative.to_string_lossy().into_owned(), why });
         }
         let path = hierarchy.mount().join(relative);
         let relative_at = path.as_os_str().len() - relative.as_os_str().len();
-        Ok(Cgroup {
-            path,
-            relative_at,
-            parents,
-        })
+        Ok(Cgroup { path, relative_at, parents })
     }
 
     /// Its absolute path.
@@ -86,9 +79,7 @@ impl Cgroup {
     #[must_use]
     pub fn relative(&self) -> &Path {
         let bytes = self.path.as_os_str().as_bytes();
-        Path::new(OsStr::from_bytes(
-            bytes.get(self.relative_at..).unwrap_or_default(),
-        ))
+        Path::new(OsStr::from_bytes(bytes.get(self.relative_at..).unwrap_or_default()))
     }
 
     /// How many of its parents are removed with it if they are empty, for the record.
@@ -105,10 +96,9 @@ impl Cgroup {
     /// would kill the processes of somebody else otherwise.
     pub fn claim(&self) -> Result<()> {
         match self.events()? {
-            Some(events) if events.populated => Err(Error::NotEmpty {
-                path: self.path.clone(),
-                processes: self.processes()?.len(),
-            }),
+            Some(events) if events.populated => {
+                Err(Error::NotEmpty { path: self.path.clone(), processes: self.processes()?.len() })
+            }
             Some(events) if events.frozen => Err(Error::Frozen(self.path.clone())),
             _ => Ok(()),
         }
@@ -122,10 +112,7 @@ impl Cgroup {
     ///
     /// A cgroup that is there already is taken if it is free (see [`claim`](Cgroup::claim)). After
     /// an error, what this call made is removed again.
-    pub fn create<E: From<Error>>(
-        &mut self,
-        mut journal: impl FnMut(&Cgroup) -> Result<(), E>,
-    ) -> Result<Dir, E> {
+    pub fn create<E: From<Error>>(&mut self, mut journal: impl FnMut(&Cgroup) -> Result<(), E>) -> Result<Dir, E> {
         let mut made_parents = false;
         let result = self.make_all(&mut journal, &mut made_parents);
         if result.is_err() && made_parents {
@@ -192,11 +179,7 @@ impl Cgroup {
             Errno::ENODEV | Errno::ENOENT => "it has been removed".to_owned(),
             _ => "the kernel refused".to_owned(),
         };
-        Error::Entering {
-            path: self.path.clone(),
-            why,
-            errno,
-        }
+        Error::Entering { path: self.path.clone(), why, errno }
     }
 
     /// The directory `up` levels above this one; 0 is the cgroup itself.
@@ -213,20 +196,11 @@ impl Cgroup {
     /// How many of its parents are missing.
     fn missing_parents(&self) -> Result<u32> {
         for up in 1..=self.levels() {
-            match faccessat(
-                AT_FDCWD,
-                self.ancestor(up),
-                AccessFlags::F_OK,
-                AtFlags::empty(),
-            ) {
+            match faccessat(AT_FDCWD, self.ancestor(up), AccessFlags::F_OK, AtFlags::empty()) {
                 Ok(()) => return Ok(up - 1),
                 Err(Errno::ENOENT) => {}
                 Err(errno) => {
-                    return Err(Error::system(
-                        "looking for the cgroup",
-                        self.ancestor(up),
-                        errno,
-                    ));
+                    return Err(Error::system("looking for the cgroup", self.ancestor(up), errno));
                 }
             }
         }
@@ -279,17 +253,10 @@ fn not_made(path: &Path, errno: Errno) -> Error {
         Errno::EAGAIN => " (cgroup.max.descendants or cgroup.max.depth of an ancestor is reached)",
         Errno::EROFS => " (the cgroup2 file system is mounted read-only here)",
         Errno::ENOENT => " (somebody else keeps removing its parent)",
-        Errno::EACCES | Errno::EPERM => {
-            " (this part of the hierarchy is not delegated to this user)"
-        }
+        Errno::EACCES | Errno::EPERM => " (this part of the hierarchy is not delegated to this user)",
         _ => "",
     };
-    Error::System {
-        action: "making the cgroup",
-        path: path.to_owned(),
-        hint,
-        errno,
-    }
+    Error::System { action: "making the cgroup", path: path.to_owned(), hint, errno }
 }
 
 /// 0755, as everybody makes them: the statistics in a cgroup are for all to read.
@@ -300,24 +267,13 @@ fn make(path: &Path) -> Result<(), Errno> {
 /// Opens a cgroup or a file in one. There are no symbolic links in a cgroup file system, so one on
 /// the way means that this is not where it seems to be.
 pub(crate) fn open(path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     openat2(AT_FDCWD, path, how)
 }
 
 /// Opens what is in a directory.
-pub(crate) fn open_at(
-    dir: impl AsFd,
-    name: &std::ffi::CStr,
-    flags: OFlag,
-) -> Result<OwnedFd, Errno> {
-    nix::fcntl::openat(
-        dir,
-        name,
-        flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
-        Mode::empty(),
-    )
+pub(crate) fn open_at(dir: impl AsFd, name: &std::ffi::CStr, flags: OFlag) -> Result<OwnedFd, Errno> {
+    nix::fcntl::openat(dir, name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
 }
 
 /// `Ok(None)` for what is gone.

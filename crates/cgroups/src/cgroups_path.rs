@@ -52,11 +52,7 @@ impl CgroupsPath {
             if let (Some(slice), Some(prefix), Some(name), None) =
                 (parts.next(), parts.next(), parts.next(), parts.next())
             {
-                return Ok(CgroupsPath::Systemd {
-                    slice: slice.into(),
-                    prefix: prefix.into(),
-                    name: name.into(),
-                });
+                return Ok(CgroupsPath::Systemd { slice: slice.into(), prefix: prefix.into(), name: name.into() });
             }
         }
         Ok(CgroupsPath::Fs(clean(BASE, path)?))
@@ -68,24 +64,15 @@ fn clean(base: &str, path: &str) -> Result<PathBuf> {
     let mut cleaned = PathBuf::with_capacity(base.len() + 1 + path.len());
     cleaned.push(base);
     let mut any = false;
-    for component in path
-        .split('/')
-        .filter(|component| !matches!(*component, "" | "."))
-    {
-        check_component(component.as_bytes()).map_err(|why| Error::Path {
-            path: path.to_owned(),
-            why,
-        })?;
+    for component in path.split('/').filter(|component| !matches!(*component, "" | ".")) {
+        check_component(component.as_bytes()).map_err(|why| Error::Path { path: path.to_owned(), why })?;
         cleaned.push(component);
         any = true;
     }
     if any {
         Ok(cleaned)
     } else {
-        Err(Error::Path {
-            path: path.to_owned(),
-            why: "it names no cgroup beneath the top of the hierarchy",
-        })
+        Err(Error::Path { path: path.to_owned(), why: "it names no cgroup beneath the top of the hierarchy" })
     }
 }
 
@@ -98,10 +85,7 @@ pub(crate) fn check_clean(path: &Path) -> Result<()> {
             b"" | b"." => Err("it is not a relative path without empty and `.` components"),
             component => check_component(component),
         })
-        .map_err(|why| Error::Path {
-            path: path.to_string_lossy().into_owned(),
-            why,
-        })
+        .map_err(|why| Error::Path { path: path.to_string_lossy().into_owned(), why })
 }
 
 fn check_component(component: &[u8]) -> Result<(), &'static str> {
@@ -121,11 +105,7 @@ mod tests {
 
     #[track_caller]
     fn fs(path: Option<&str>, expected: &str) {
-        assert_eq!(
-            CgroupsPath::parse(path, "id1").unwrap(),
-            CgroupsPath::Fs(PathBuf::from(expected)),
-            "{path:?}"
-        );
+        assert_eq!(CgroupsPath::parse(path, "id1").unwrap(), CgroupsPath::Fs(PathBuf::from(expected)), "{path:?}");
     }
 
     #[test]
@@ -146,32 +126,17 @@ mod tests {
     #[test]
     fn the_form_of_systemd() {
         let systemd = |path| match CgroupsPath::parse(Some(path), "id1").unwrap() {
-            CgroupsPath::Systemd {
-                slice,
-                prefix,
-                name,
-            } => (slice, prefix, name),
+            CgroupsPath::Systemd { slice, prefix, name } => (slice, prefix, name),
             CgroupsPath::Fs(path) => panic!("{path:?}"),
         };
-        assert_eq!(
-            systemd("system.slice:docker:web"),
-            ("system.slice".into(), "docker".into(), "web".into())
-        );
+        assert_eq!(systemd("system.slice:docker:web"), ("system.slice".into(), "docker".into(), "web".into()));
         assert_eq!(systemd(":p:n"), (String::new(), "p".into(), "n".into()));
     }
 
     #[test]
     fn what_is_refused() {
-        for path in [
-            "/", "//", ".", "./", "/..", "..", "a/../b", "/a/..", "../x", "a\nb", "a\0b",
-        ] {
-            assert!(
-                matches!(
-                    CgroupsPath::parse(Some(path), "id1"),
-                    Err(Error::Path { .. })
-                ),
-                "{path:?}"
-            );
+        for path in ["/", "//", ".", "./", "/..", "..", "a/../b", "/a/..", "../x", "a\nb", "a\0b"] {
+            assert!(matches!(CgroupsPath::parse(Some(path), "id1"), Err(Error::Path { .. })), "{path:?}");
         }
         assert!(CgroupsPath::parse(None, "..").is_err());
         assert!(CgroupsPath::parse(None, "").is_err());

@@ -120,14 +120,10 @@ impl Sub for Access {
 
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        [
-            (Access::READ, "r"),
-            (Access::WRITE, "w"),
-            (Access::MKNOD, "m"),
-        ]
-        .into_iter()
-        .filter(|(access, _)| *self & *access != Access::NONE)
-        .try_for_each(|(_, letter)| f.write_str(letter))
+        [(Access::READ, "r"), (Access::WRITE, "w"), (Access::MKNOD, "m")]
+            .into_iter()
+            .filter(|(access, _)| *self & *access != Access::NONE)
+            .try_for_each(|(_, letter)| f.write_str(letter))
     }
 }
 
@@ -183,23 +179,11 @@ fn number(f: &mut fmt::Formatter<'_>, number: Option<u32>) -> fmt::Result {
 }
 
 const fn character(major: u32, minor: Option<u32>) -> Rule {
-    Rule {
-        allow: true,
-        kind: Kind::Char,
-        major: Some(major),
-        minor,
-        access: Access::ALL,
-    }
+    Rule { allow: true, kind: Kind::Char, major: Some(major), minor, access: Access::ALL }
 }
 
 const fn making(kind: Kind) -> Rule {
-    Rule {
-        allow: true,
-        kind,
-        major: None,
-        minor: None,
-        access: Access::MKNOD,
-    }
+    Rule { allow: true, kind, major: None, minor: None, access: Access::MKNOD }
 }
 
 /// What every container may use, whatever its own rules say. Nodes may be made of any device, but

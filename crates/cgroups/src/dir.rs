@@ -44,20 +44,12 @@ impl Dir {
     /// [`Cgroup::create`](crate::Cgroup::create) has none, and is not asked for them; there, a
     /// program that allows everything is not even loaded.
     pub fn set_devices(&self, program: &Program) -> Result<()> {
-        let old = if self.existed {
-            self.attached()?
-        } else {
-            Vec::new()
-        };
+        let old = if self.existed { self.attached()? } else { Vec::new() };
         if program.allows_all() {
             return self.detach(&old);
         }
-        let loaded = bpf::load_device_program(program.insns(), PROGRAM_NAME).map_err(|cause| {
-            Error::Program {
-                path: self.path.clone(),
-                cause,
-            }
-        })?;
+        let loaded = bpf::load_device_program(program.insns(), PROGRAM_NAME)
+            .map_err(|cause| Error::Program { path: self.path.clone(), cause })?;
         if let [id] = old.as_slice() {
             return self.replace(*id, &loaded);
         }

@@ -105,12 +105,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn system(action: &'static str, path: &Path, errno: Errno) -> Error {
-        Error::System {
-            action,
-            path: path.to_owned(),
-            hint: "",
-            errno,
-        }
+        Error::System { action, path: path.to_owned(), hint: "", errno }
     }
 
     /// The kernel's error number, where there is one.

@@ -28,12 +28,7 @@ impl Cgroup {
     /// [`wait_empty`](Cgroup::wait_empty). A cgroup that does not exist is left at that.
     pub fn kill(&self) -> Result<()> {
         let path = self.path.join("cgroup.kill");
-        let failed = |errno, hint| Error::System {
-            action: "writing 1 to",
-            path: path.clone(),
-            hint,
-            errno,
-        };
+        let failed = |errno, hint| Error::System { action: "writing 1 to", path: path.clone(), hint, errno };
         let file = match open(&path, OFlag::O_WRONLY) {
             Ok(file) => file,
             Err(Errno::ENOENT) if self.events()?.is_none() => return Ok(()),
@@ -65,35 +60,20 @@ impl Cgroup {
     }
 
     /// As `wait_empty`, with a deadline that is counted from `begin`.
-    pub(crate) fn wait_empty_since(
-        &self,
-        begin: Instant,
-        deadline: Option<Duration>,
-    ) -> Result<()> {
-        let failed =
-            |errno| Error::system("waiting for the processes of the cgroup", &self.path, errno);
+    pub(crate) fn wait_empty_since(&self, begin: Instant, deadline: Option<Duration>) -> Result<()> {
+        let failed = |errno| Error::system("waiting for the processes of the cgroup", &self.path, errno);
         let Some(file) = unless_gone(self.open_events()).map_err(failed)? else {
             return Ok(());
         };
         // What is read first and polled then is not missed if it changes in between: the kernel
         // compares its count of changes with that of the last read.
-        while read(&file)
-            .map_err(failed)?
-            .is_some_and(|events| events.populated)
-        {
+        while read(&file).map_err(failed)?.is_some_and(|events| events.populated) {
             let left = deadline.map(|deadline| deadline.saturating_sub(begin.elapsed()));
             if left == Some(Duration::ZERO) {
                 let waited = deadline.unwrap_or_default();
-                return Err(Error::Timeout {
-                    path: self.path.clone(),
-                    processes: self.processes()?.len(),
-                    waited,
-                });
+                return Err(Error::Timeout { path: self.path.clone(), processes: self.processes()?.len(), waited });
             }
-            match poll(
-                &mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)],
-                timeout(left),
-            ) {
+            match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout(left)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(failed(errno)),
             }
@@ -105,9 +85,7 @@ impl Cgroup {
     pub(crate) fn events(&self) -> Result<Option<Events>> {
         unless_gone(self.open_events())
             .and_then(|file| file.map_or(Ok(None), |file| read(&file)))
-            .map_err(|errno| {
-                Error::system("reading cgroup.events of the cgroup", &self.path, errno)
-            })
+            .map_err(|errno| Error::system("reading cgroup.events of the cgroup", &self.path, errno))
     }
 
     fn open_events(&self) -> Result<OwnedFd, Errno> {
@@ -124,10 +102,7 @@ fn read(file: &OwnedFd) -> Result<Option<Events>, Errno> {
 /// Lines of `KEY VALUE`. Keys may be added.
 fn parse(text: &[u8]) -> Events {
     let is_set = |key: &[u8]| text.split(|&byte| byte == b'\n').any(|line| line == key);
-    Events {
-        populated: is_set(b"populated 1"),
-        frozen: is_set(b"frozen 1"),
-    }
+    Events { populated: is_set(b"populated 1"), frozen: is_set(b"frozen 1") }
 }
 
 /// Rounded up, so that what is left of a millisecond is not spent in a loop.
@@ -146,40 +121,16 @@ mod tests {
 
     #[test]
     fn events_are_told() {
-        assert_eq!(
-            parse(b"populated 1\nfrozen 0\n"),
-            Events {
-                populated: true,
-                frozen: false
-            }
-        );
-        assert_eq!(
-            parse(b"populated 0\nfrozen 1\n"),
-            Events {
-                populated: false,
-                frozen: true
-            }
-        );
-        assert_eq!(
-            parse(b"populated 0\n"),
-            Events {
-                populated: false,
-                frozen: false
-            }
-        );
+        assert_eq!(parse(b"populated 1\nfrozen 0\n"), Events { populated: true, frozen: false });
+        assert_eq!(parse(b"populated 0\nfrozen 1\n"), Events { populated: false, frozen: true });
+        assert_eq!(parse(b"populated 0\n"), Events { populated: false, frozen: false });
     }
 
     #[test]
     fn timeouts_are_rounded_up() {
         assert_eq!(timeout(None), PollTimeout::NONE);
-        assert_eq!(
-            timeout(Some(Duration::from_nanos(1))),
-            PollTimeout::from(1u16)
-        );
-        assert_eq!(
-            timeout(Some(Duration::from_millis(10))),
-            PollTimeout::from(10u16)
-        );
+        assert_eq!(timeout(Some(Duration::from_nanos(1))), PollTimeout::from(1u16));
+        assert_eq!(timeout(Some(Duration::from_millis(10))), PollTimeout::from(10u16));
         assert_eq!(timeout(Some(Duration::MAX)), PollTimeout::MAX);
     }
 }

@@ -43,9 +43,7 @@ impl Hierarchy {
     pub fn find() -> Result<Hierarchy> {
         for usual in USUAL {
             if is_cgroup2(Path::new(usual)) {
-                return Ok(Hierarchy {
-                    mount: PathBuf::from(usual),
-                });
+                return Ok(Hierarchy { mount: PathBuf::from(usual) });
             }
         }
         let text = mountinfo()?;
@@ -61,11 +59,7 @@ impl Hierarchy {
     /// as well: it is then the top beneath which all cgroups are made.
     pub fn at(mount: impl Into<PathBuf>) -> Result<Hierarchy> {
         let mount = mount.into();
-        if mount.is_absolute() && is_cgroup2(&mount) {
-            Ok(Hierarchy { mount })
-        } else {
-            Err(Error::NotCgroup2(mount))
-        }
+        if mount.is_absolute() && is_cgroup2(&mount) { Ok(Hierarchy { mount }) } else { Err(Error::NotCgroup2(mount)) }
     }
 
     /// Where it is mounted.
@@ -85,18 +79,12 @@ impl Hierarchy {
 
     /// Where the controller `name` is; for the words of an error, this looks at cgroup v1 too.
     pub fn controller(&self, name: &str) -> Result<Controller> {
-        if self
-            .controllers()?
-            .split(' ')
-            .any(|controller| controller == name)
-        {
+        if self.controllers()?.split(' ').any(|controller| controller == name) {
             return Ok(Controller::Here);
         }
         let text = mountinfo()?;
         let v1 = mounts(&text).find(|mount| binds(mount, name));
-        Ok(v1.map_or(Controller::Absent, |mount| {
-            Controller::BoundToV1(mount.mount_point())
-        }))
+        Ok(v1.map_or(Controller::Absent, |mount| Controller::BoundToV1(mount.mount_point())))
     }
 }
 
@@ -107,8 +95,7 @@ fn is_cgroup2(path: &Path) -> bool {
 }
 
 fn mountinfo() -> Result<Vec<u8>> {
-    fs::read(MOUNTINFO)
-        .map_err(|error| Error::system("reading", Path::new(MOUNTINFO), errno(&error)))
+    fs::read(MOUNTINFO).map_err(|error| Error::system("reading", Path::new(MOUNTINFO), errno(&error)))
 }
 
 fn errno(error: &std::io::Error) -> Errno {
@@ -117,19 +104,15 @@ fn errno(error: &std::io::Error) -> Errno {
 
 /// All cgroup2 mounts, those of the whole hierarchy first.
 fn candidates(text: &[u8]) -> Vec<PathBuf> {
-    let (whole, part): (Vec<_>, Vec<_>) = mounts(text)
-        .filter(|mount| mount.fs_type == b"cgroup2")
-        .partition(|mount| mount.root == b"/");
+    let (whole, part): (Vec<_>, Vec<_>) =
+        mounts(text).filter(|mount| mount.fs_type == b"cgroup2").partition(|mount| mount.root == b"/");
     whole.iter().chain(&part).map(Mount::mount_point).collect()
 }
 
 /// Whether this is the v1 hierarchy of a controller.
 fn binds(mount: &Mount<'_>, controller: &str) -> bool {
     mount.fs_type == b"cgroup"
-        && mount
-            .super_options
-            .split(|&byte| byte == b',')
-            .any(|option| option == controller.as_bytes())
+        && mount.super_options.split(|&byte| byte == b',').any(|option| option == controller.as_bytes())
 }
 
 #[cfg(test)]
@@ -151,15 +134,8 @@ mod tests {
 
     #[test]
     fn a_controller_of_v1_is_found_among_the_options() {
-        let at = |name| {
-            mounts(HYBRID)
-                .find(|mount| binds(mount, name))
-                .map(|mount| mount.mount_point())
-        };
-        assert_eq!(
-            at("cpuacct"),
-            Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct"))
-        );
+        let at = |name| mounts(HYBRID).find(|mount| binds(mount, name)).map(|mount| mount.mount_point());
+        assert_eq!(at("cpuacct"), Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct")));
         assert_eq!(at("memory"), Some(PathBuf::from("/sys/fs/cgroup/memory")));
         assert_eq!(at("mem"), None);
     }
@@ -167,10 +143,7 @@ mod tests {
     #[test]
     fn what_is_no_cgroup2_is_refused() {
         for path in ["/proc", "/nonexistent", "sys/fs/cgroup"] {
-            assert!(
-                matches!(Hierarchy::at(path), Err(Error::NotCgroup2(_))),
-                "{path}"
-            );
+            assert!(matches!(Hierarchy::at(path), Err(Error::NotCgroup2(_))), "{path}");
         }
     }
 }

@@ -35,12 +35,7 @@ fn mount(line: &[u8]) -> Option<Mount<'_>> {
     fields.find(|field| field == b"-")?;
     let fs_type = fields.next()?;
     let super_options = fields.nth(1)?;
-    Some(Mount {
-        root,
-        mount_point,
-        fs_type,
-        super_options,
-    })
+    Some(Mount { root, mount_point, fs_type, super_options })
 }
 
 /// Blanks, tabs, newlines and backslashes appear as a backslash and three octal digits.
@@ -50,15 +45,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     while let [first, tail @ ..] = rest {
         rest = tail;
         match (first, tail) {
-            (
-                b'\\',
-                [
-                    a @ b'0'..=b'3',
-                    b @ b'0'..=b'7',
-                    c @ b'0'..=b'7',
-                    after @ ..,
-                ],
-            ) => {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
                 plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 rest = after;
             }
@@ -81,10 +68,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].fs_type, b"cgroup2");
         assert_eq!(found[0].root, b"/");
-        assert_eq!(
-            found[0].mount_point(),
-            PathBuf::from("/sys/fs/cgroup/unified")
-        );
+        assert_eq!(found[0].mount_point(), PathBuf::from("/sys/fs/cgroup/unified"));
         assert_eq!(found[1].root, b"/../a");
         assert_eq!(found[1].mount_point(), PathBuf::from("/mnt/with blank\\"));
         assert_eq!(found[1].super_options, b"rw,cpu,cpuacct");

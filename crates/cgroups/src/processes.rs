@@ -16,9 +16,8 @@ impl Cgroup {
     /// have no id there, and are left out.
     pub fn processes(&self) -> Result<Vec<i32>> {
         let mut found = Vec::new();
-        self.collect(&mut found).map_err(|errno| {
-            Error::system("listing the processes of the cgroup", &self.path, errno)
-        })?;
+        self.collect(&mut found)
+            .map_err(|errno| Error::system("listing the processes of the cgroup", &self.path, errno))?;
         // A process that is moved in the meantime may have been seen twice.
         found.sort_unstable();
         found.dedup();

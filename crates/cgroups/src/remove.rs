@@ -42,18 +42,13 @@ impl Cgroup {
         let begin = Instant::now();
         for _ in 0..ATTEMPTS {
             self.wait_empty_since(begin, deadline)?;
-            self.remove_descendants().map_err(|errno| {
-                Error::system("removing the cgroups beneath", &self.path, errno)
-            })?;
+            self.remove_descendants()
+                .map_err(|errno| Error::system("removing the cgroups beneath", &self.path, errno))?;
             if self.remove_empty()? {
                 return Ok(());
             }
         }
-        Err(Error::system(
-            "removing the cgroup",
-            &self.path,
-            Errno::EBUSY,
-        ))
+        Err(Error::system("removing the cgroup", &self.path, Errno::EBUSY))
     }
 
     fn remove_descendants(&self) -> Result<(), Errno> {
@@ -82,11 +77,7 @@ impl Cgroup {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(Errno::EBUSY | Errno::EACCES | Errno::EPERM) => break,
                 Err(errno) => {
-                    return Err(Error::system(
-                        "removing the cgroup",
-                        self.ancestor(up),
-                        errno,
-                    ));
+                    return Err(Error::system("removing the cgroup", self.ancestor(up), errno));
                 }
             }
         }

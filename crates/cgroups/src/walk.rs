@@ -37,11 +37,7 @@ impl Walk {
     /// A walk beneath `top`, a descriptor for reading.
     pub(crate) fn beneath(top: OwnedFd) -> Result<Walk, Errno> {
         let pending = vec![children(&top)?];
-        Ok(Walk {
-            here: top,
-            pending,
-            names: Vec::new(),
-        })
+        Ok(Walk { here: top, pending, names: Vec::new() })
     }
 
     /// The next step. What is removed by others in the meantime is passed over.
@@ -64,10 +60,7 @@ impl Walk {
         };
         // The parent of a directory is found even if it has been removed.
         self.here = open_at(&self.here, c"..", READ_DIRECTORY)?;
-        Ok(Some(Step::OutOf {
-            parent: &self.here,
-            name,
-        }))
+        Ok(Some(Step::OutOf { parent: &self.here, name }))
     }
 }
 

@@ -39,11 +39,7 @@ impl Place {
             Ok((hierarchy, own))
         });
         match made {
-            Ok((hierarchy, own)) => Some(Place {
-                hierarchy,
-                own,
-                name,
-            }),
+            Ok((hierarchy, own)) => Some(Place { hierarchy, own, name }),
             Err(error) => {
                 eprintln!("{test}: skipped: {error}");
                 None
@@ -197,9 +193,7 @@ fn the_default_place_leaves_nothing_behind() {
     // As if the mount were here.
     let hierarchy = Hierarchy::at(place.own.path()).unwrap();
     let make = |id: &str| {
-        let CgroupsPath::Fs(path) = CgroupsPath::parse(None, id).unwrap() else {
-            panic!("{id}")
-        };
+        let CgroupsPath::Fs(path) = CgroupsPath::parse(None, id).unwrap() else { panic!("{id}") };
         let mut cgroup = Cgroup::new(&hierarchy, &path).unwrap();
         assert_eq!(cgroup.parents(), 1);
         cgroup.create(unjournaled).unwrap();
@@ -220,10 +214,7 @@ fn an_empty_one_is_taken_and_a_used_one_is_not() {
     assert!(cgroup.create(unjournaled).unwrap().existed());
 
     let sleeper = Sleeper::in_cgroup(&place.cgroup("a/child"));
-    for error in [
-        cgroup.claim().unwrap_err(),
-        cgroup.create(unjournaled).unwrap_err(),
-    ] {
+    for error in [cgroup.claim().unwrap_err(), cgroup.create(unjournaled).unwrap_err()] {
         let expected = "container's cgroup is not empty: 1 process(es) found";
         assert!(error.to_string().contains(expected), "{error}");
     }
@@ -254,10 +245,7 @@ fn killing_waiting_and_removing() {
     let error = cgroup.remove(Some(Duration::from_millis(30))).unwrap_err();
     assert!(begin.elapsed() >= Duration::from_millis(30));
     let path = cgroup.path().display();
-    assert_eq!(
-        error.to_string(),
-        format!("the cgroup {path} still has 2 process(es) after 30ms")
-    );
+    assert_eq!(error.to_string(), format!("the cgroup {path} still has 2 process(es) after 30ms"));
 
     // Killed while another thread waits. The wait ends although nobody reaps the two before.
     thread::scope(|scope| {
@@ -357,10 +345,7 @@ fn the_rule_on_threaded_cgroups_is_explained() {
     fs::write(place.path("t/threaded/cgroup.type"), "threaded").unwrap();
     let refused = Sleeper::new().enter(cgroup.path()).unwrap_err();
     let error = cgroup.entering(refused);
-    assert!(
-        error.to_string().contains("its type is \"domain invalid\""),
-        "{error}"
-    );
+    assert!(error.to_string().contains("its type is \"domain invalid\""), "{error}");
     assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP));
     // These have no cgroup.procs to be read.
     assert!(cgroup.processes().unwrap().is_empty());
@@ -378,20 +363,9 @@ fn the_rule_on_inner_processes_is_explained() {
             place.hierarchy.mount().display()
         );
     };
-    fs::write(
-        place.path("cgroup.subtree_control"),
-        format!("+{controller}"),
-    )
-    .unwrap();
-    let error = place
-        .own
-        .entering(Sleeper::new().enter(place.own.path()).unwrap_err());
-    assert!(
-        error
-            .to_string()
-            .contains("cannot have processes of its own"),
-        "{error}"
-    );
+    fs::write(place.path("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    let error = place.own.entering(Sleeper::new().enter(place.own.path()).unwrap_err());
+    assert!(error.to_string().contains("cannot have processes of its own"), "{error}");
 }
 
 #[test]
@@ -400,18 +374,10 @@ fn limits_of_the_hierarchy_are_explained() {
     fs::create_dir(place.path("small")).unwrap();
     fs::write(place.path("small/cgroup.max.descendants"), "0").unwrap();
     let error = place.cgroup("small/a").create(unjournaled).unwrap_err();
-    assert!(
-        error.to_string().contains("cgroup.max.descendants"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("cgroup.max.descendants"), "{error}");
     // The parent that could be made is gone again.
     fs::write(place.path("small/cgroup.max.descendants"), "1").unwrap();
-    assert!(
-        place
-            .cgroup("small/b/c")
-            .create(|_| Ok::<(), Error>(()))
-            .is_err()
-    );
+    assert!(place.cgroup("small/b/c").create(|_| Ok::<(), Error>(())).is_err());
     assert!(!place.path("small/b").exists());
 }
 
@@ -426,23 +392,14 @@ fn controllers_are_found() {
     }
     match hierarchy.controller("memory").unwrap() {
         Controller::BoundToV1(path) => assert!(path.join("memory.limit_in_bytes").exists()),
-        found => assert_eq!(
-            found == Controller::Here,
-            controllers.split(' ').any(|name| name == "memory")
-        ),
+        found => assert_eq!(found == Controller::Here, controllers.split(' ').any(|name| name == "memory")),
     }
-    assert_eq!(
-        hierarchy.controller("no-such-controller").unwrap(),
-        Controller::Absent
-    );
+    assert_eq!(hierarchy.controller("no-such-controller").unwrap(), Controller::Absent);
 }
 
 /// What a shell in the cgroup may do: its exit status says whether all of the script went through.
 fn allowed(cgroup: &Cgroup, script: &str) -> bool {
-    let enter = format!(
-        "echo $$ > '{}/cgroup.procs' || exit 9; ",
-        cgroup.path().display()
-    );
+    let enter = format!("echo $$ > '{}/cgroup.procs' || exit 9; ", cgroup.path().display());
     let mut shell = Command::new("sh");
     shell.args(["-c", &(enter + script)]).stderr(Stdio::null());
     let code = shell.status().unwrap().code();
@@ -453,32 +410,15 @@ fn allowed(cgroup: &Cgroup, script: &str) -> bool {
 fn bpf_is_allowed(test: &str) -> bool {
     let program = devices::compile(&[]).unwrap();
     let loaded = bpf::load_device_program(program.insns(), "probe");
-    loaded
-        .inspect_err(|error| eprintln!("{test}: skipped: {error}"))
-        .is_ok()
+    loaded.inspect_err(|error| eprintln!("{test}: skipped: {error}")).is_ok()
 }
 
-const EVERYTHING: Rule = Rule {
-    allow: true,
-    kind: Kind::All,
-    major: None,
-    minor: None,
-    access: Access::ALL,
-};
-const NOTHING: Rule = Rule {
-    allow: false,
-    ..EVERYTHING
-};
+const EVERYTHING: Rule = Rule { allow: true, kind: Kind::All, major: None, minor: None, access: Access::ALL };
+const NOTHING: Rule = Rule { allow: false, ..EVERYTHING };
 
 /// On /dev/full, which can be opened for whatever, without anything happening.
 fn full(allow: bool, access: Access) -> Rule {
-    Rule {
-        allow,
-        kind: Kind::Char,
-        major: Some(1),
-        minor: Some(7),
-        access,
-    }
+    Rule { allow, kind: Kind::Char, major: Some(1), minor: Some(7), access }
 }
 
 #[test]
@@ -492,10 +432,7 @@ fn device_programs_decide_in_the_kernel() {
     let set = |rules: &[Rule]| dir.set_devices(&devices::compile_container(rules).unwrap());
 
     set(&[NOTHING]).unwrap();
-    assert!(allowed(
-        &cgroup,
-        "exec </dev/null >/dev/null <>/dev/zero </dev/urandom </dev/full"
-    ));
+    assert!(allowed(&cgroup, "exec </dev/null >/dev/null <>/dev/zero </dev/urandom </dev/full"));
 
     let node = std::env::temp_dir().join(format!("{}-node", place.name));
     let make = format!("mknod {} b 7 0 && rm {0}", node.display());
@@ -532,9 +469,7 @@ fn device_programs_are_replaced() {
 
     // Through a handle that has to look what is there.
     let again = cgroup.open().unwrap();
-    again
-        .set_devices(&compiled(&[NOTHING, full(true, Access::READ)]))
-        .unwrap();
+    again.set_devices(&compiled(&[NOTHING, full(true, Access::READ)])).unwrap();
     assert_eq!(attached().len(), 1);
     assert_ne!(attached(), first);
     assert!(allowed(&cgroup, "exec </dev/full"));
@@ -543,9 +478,7 @@ fn device_programs_are_replaced() {
     assert!(!allowed(&cgroup, "exec </dev/zero"));
 
     // Writing is not to be had by asking for reading as well, which runc and crun let through.
-    again
-        .set_devices(&compiled(&[EVERYTHING, full(false, Access::WRITE)]))
-        .unwrap();
+    again.set_devices(&compiled(&[EVERYTHING, full(false, Access::WRITE)])).unwrap();
     assert!(allowed(&cgroup, "exec </dev/full"));
     assert!(!allowed(&cgroup, "exec >/dev/full"));
     assert!(!allowed(&cgroup, "exec <>/dev/full"));
@@ -555,9 +488,7 @@ fn device_programs_are_replaced() {
     bpf::attach_device_program(new.as_fd(), &other, None).unwrap();
     assert_eq!(attached().len(), 2);
     assert!(!allowed(&cgroup, "exec </dev/full"));
-    again
-        .set_devices(&compiled(&[full(true, Access::ALL)]))
-        .unwrap();
+    again.set_devices(&compiled(&[full(true, Access::ALL)])).unwrap();
     assert_eq!(attached().len(), 1);
     assert!(allowed(&cgroup, "exec <>/dev/full"));
     assert!(!allowed(&cgroup, "exec </dev/zero"));

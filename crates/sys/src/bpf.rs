@@ -38,32 +38,19 @@ impl Insn {
         } else {
             (destination << 4) | (source & 0xf)
         };
-        Insn {
-            code,
-            registers,
-            offset,
-            immediate,
-        }
+        Insn { code, registers, offset, immediate }
     }
 
     /// The register that is written, or the left side of a comparison.
     #[must_use]
     pub const fn destination(self) -> u8 {
-        if cfg!(target_endian = "little") {
-            self.registers & 0xf
-        } else {
-            self.registers >> 4
-        }
+        if cfg!(target_endian = "little") { self.registers & 0xf } else { self.registers >> 4 }
     }
 
     /// The register that is read.
     #[must_use]
     pub const fn source(self) -> u8 {
-        if cfg!(target_endian = "little") {
-            self.registers >> 4
-        } else {
-            self.registers & 0xf
-        }
+        if cfg!(target_endian = "little") { self.registers >> 4 } else { self.registers & 0xf }
     }
 }
 
@@ -172,8 +159,7 @@ impl Attr {
 unsafe fn bpf(command: libc::c_long, attr: &mut Attr) -> Result<libc::c_long, Errno> {
     // SAFETY: `attr` is a live, writable block of the size that is passed; what it points to is the
     // caller's promise.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<Attr>()) };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<Attr>()) };
     Errno::result(result)
 }
 
@@ -206,23 +192,13 @@ pub fn load_device_program(insns: &[Insn], name: &str) -> Result<OwnedFd, LoadEr
         }
     };
     if errno == Errno::EPERM {
-        return Err(LoadError {
-            errno,
-            log: String::new(),
-        });
+        return Err(LoadError { errno, log: String::new() });
     }
     let mut log = vec![0; 64 << 10];
     match load(insns, name, &mut log) {
         Ok(program) => Ok(program),
         // ENOSPC is about the log, which is cut off then, not about the program.
-        Err(second) => Err(LoadError {
-            errno: if second == Errno::ENOSPC {
-                errno
-            } else {
-                second
-            },
-            log: text(&log),
-        }),
+        Err(second) => Err(LoadError { errno: if second == Errno::ENOSPC { errno } else { second }, log: text(&log) }),
     }
 }
 
@@ -240,11 +216,7 @@ fn load(insns: &[Insn], name: &str, log: &mut [u8]) -> Result<OwnedFd, Errno> {
         license: LICENCE.as_ptr().expose_provenance() as u64,
         log_level: u32::from(!log.is_empty()),
         log_size: log.len() as u32,
-        log_buf: if log.is_empty() {
-            0
-        } else {
-            log.as_mut_ptr().expose_provenance() as u64
-        },
+        log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr().expose_provenance() as u64 },
         kern_version: 0,
         prog_flags: 0,
         prog_name,
@@ -375,10 +347,7 @@ mod tests {
         let Ok(program) = load_device_program(&ALLOW, "allow") else {
             return eprintln!("skipped: bpf(2) is not allowed here");
         };
-        assert_eq!(
-            attach_device_program(&root, &program, None),
-            Err(Errno::EBADF)
-        );
+        assert_eq!(attach_device_program(&root, &program, None), Err(Errno::EBADF));
         assert_eq!(detach_device_program(&root, &program), Err(Errno::EBADF));
         assert_eq!(query_device_programs(&root), Err(Errno::EBADF));
     }

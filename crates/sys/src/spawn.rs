@@ -172,14 +172,7 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
         }
         let environment: [*const libc::c_char; 1] = [std::ptr::null()];
         let empty = c"".as_ptr();
-        libc::syscall(
-            libc::SYS_execveat,
-            program,
-            empty,
-            arguments,
-            environment.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        );
+        libc::syscall(libc::SYS_execveat, program, empty, arguments, environment.as_ptr(), libc::AT_EMPTY_PATH);
         fail(prepared)
     }
 }

@@ -1,6 +1,6 @@
 //! Runs a bundle COUNT times on THREADS threads and collects what each container prints.
 //!
-//! usage: pool BUNDLE [COUNT [THREADS]]
+//! Usage: `pool BUNDLE [COUNT [THREADS]]`.
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -8,7 +8,11 @@ use std::time::Instant;
 use no_frills::{Bundle, CreateOptions, Runtime};
 
 /// Runs one container and returns its exit status and its standard output.
-fn run(runtime: &Runtime, bundle: &Bundle, id: &str) -> Result<(i32, String), Box<dyn std::error::Error + Send + Sync>> {
+fn run(
+    runtime: &Runtime,
+    bundle: &Bundle,
+    id: &str,
+) -> Result<(i32, String), Box<dyn std::error::Error + Send + Sync>> {
     let (mut output, write_end) = std::io::pipe()?;
     let options = CreateOptions { stdout: Some(write_end.into()), ..CreateOptions::default() };
     let container = runtime.run(id, bundle, options)?;

@@ -51,11 +51,8 @@ const ACCESS_SHIFT: i32 = 16;
 
 pub(super) fn program(simplified: &Simplified) -> Result<Program> {
     let tests = || simplified.runs.iter().flatten();
-    let mut out = Assembler {
-        insns: Vec::with_capacity(8 + 4 * tests().count()),
-        to_allow: Vec::new(),
-        to_deny: Vec::new(),
-    };
+    let mut out =
+        Assembler { insns: Vec::with_capacity(8 + 4 * tests().count()), to_allow: Vec::new(), to_deny: Vec::new() };
     if !simplified.runs.is_empty() {
         out.emit(op::MOVE, RESULT, 0, 0);
         out.load(REQUEST, 0);
@@ -76,10 +73,7 @@ pub(super) fn program(simplified: &Simplified) -> Result<Program> {
     if out.insns.len() > i16::MAX as usize {
         return Err(Error::TooManyRules(tests().count()));
     }
-    Ok(Program::new(
-        out.insns,
-        simplified.runs.is_empty() && simplified.default_allow,
-    ))
+    Ok(Program::new(out.insns, simplified.runs.is_empty() && simplified.default_allow))
 }
 
 struct Assembler {
@@ -96,8 +90,7 @@ impl Assembler {
     }
 
     fn load(&mut self, register: u8, offset: i16) {
-        self.insns
-            .push(Insn::new(op::LOAD, register, CONTEXT, offset, 0));
+        self.insns.push(Insn::new(op::LOAD, register, CONTEXT, offset, 0));
     }
 
     /// A jump that is linked later; returns its place.
@@ -137,15 +130,7 @@ impl Assembler {
             Kind::Block => (BLOCK, CHAR),
         };
         match (first.is_final, first.rule) {
-            (
-                true,
-                Rule {
-                    allow,
-                    major: None,
-                    minor: None,
-                    ..
-                },
-            ) => self.decide(allow, op::JUMP_IF_SET, REQUEST, this),
+            (true, Rule { allow, major: None, minor: None, .. }) => self.decide(allow, op::JUMP_IF_SET, REQUEST, this),
             _ => {
                 let past = self.jump(op::JUMP_IF_SET, REQUEST, other);
                 self.majors(tests);
@@ -157,30 +142,10 @@ impl Assembler {
     fn majors(&mut self, tests: &[Test]) {
         for tests in tests.chunk_by(|a, b| a.rule.major == b.rule.major) {
             match tests {
-                [
-                    Test {
-                        is_final: true,
-                        rule:
-                            Rule {
-                                allow,
-                                major: Some(major),
-                                minor: None,
-                                ..
-                            },
-                    },
-                ] => {
+                [Test { is_final: true, rule: Rule { allow, major: Some(major), minor: None, .. } }] => {
                     self.decide(*allow, op::JUMP_IF_EQUAL, MAJOR, *major as i32);
                 }
-                [
-                    Test {
-                        rule:
-                            Rule {
-                                major: Some(major), ..
-                            },
-                        ..
-                    },
-                    ..,
-                ] => {
+                [Test { rule: Rule { major: Some(major), .. }, .. }, ..] => {
                     let past = self.jump(op::JUMP_IF_NOT_EQUAL, MAJOR, *major as i32);
                     self.minors(tests);
                     self.land(past);

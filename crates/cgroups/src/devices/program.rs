@@ -52,12 +52,7 @@ struct Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Insn {
-            code,
-            offset,
-            immediate,
-            ..
-        } = self.insn;
+        let Insn { code, offset, immediate, .. } = self.insn;
         let (to, from) = (self.insn.destination(), self.insn.source());
         let target = self.index as isize + 1 + isize::from(offset);
         match code {

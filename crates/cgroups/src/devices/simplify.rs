@@ -21,10 +21,7 @@ pub(super) struct Test {
 
 /// Simplifies rules, given from the last one to the first.
 pub(super) fn simplify<'a>(last_first: impl Iterator<Item = &'a Rule>) -> Simplified {
-    let mut simplified = Simplified {
-        runs: Vec::new(),
-        default_allow: false,
-    };
+    let mut simplified = Simplified { runs: Vec::new(), default_allow: false };
     let mut asked: Vec<Rule> = Vec::new();
     'runs: for mut run in runs(last_first) {
         merge(&mut run);
@@ -50,11 +47,7 @@ pub(super) fn simplify<'a>(last_first: impl Iterator<Item = &'a Rule>) -> Simpli
             simplified.runs.push(tests);
         }
     }
-    while simplified
-        .runs
-        .last()
-        .is_some_and(|run| verdict(run) == simplified.default_allow)
-    {
+    while simplified.runs.last().is_some_and(|run| verdict(run) == simplified.default_allow) {
         simplified.runs.pop();
     }
     simplified
@@ -70,11 +63,7 @@ fn runs<'a>(last_first: impl Iterator<Item = &'a Rule>) -> Vec<Vec<Rule>> {
     let mut runs: Vec<Vec<Rule>> = Vec::new();
     for rule in last_first {
         match runs.last_mut() {
-            Some(run)
-                if run
-                    .last()
-                    .is_some_and(|previous| previous.allow == rule.allow) =>
-            {
+            Some(run) if run.last().is_some_and(|previous| previous.allow == rule.allow) => {
                 run.push(*rule);
             }
             _ => runs.push(vec![*rule]),
@@ -97,17 +86,10 @@ fn merge(run: &mut Vec<Rule>) {
         }
         same
     });
-    let blocks: Vec<Rule> = run
-        .iter()
-        .filter(|rule| rule.kind == Kind::Block)
-        .copied()
-        .collect();
+    let blocks: Vec<Rule> = run.iter().filter(|rule| rule.kind == Kind::Block).copied().collect();
     let mut merged = false;
     for block in blocks {
-        let twin = Rule {
-            kind: Kind::Char,
-            ..block
-        };
+        let twin = Rule { kind: Kind::Char, ..block };
         if let Some(rule) = run.iter_mut().find(|rule| **rule == twin) {
             rule.kind = Kind::All;
             run.retain(|rule| *rule != block);

@@ -20,11 +20,7 @@ struct Question {
 /// that were written are read, only jumps forward, and an end.
 fn run(program: &[Insn], question: Question) -> bool {
     let kind = if question.kind == Kind::Block { 1 } else { 2 };
-    let context = [
-        u32::from(question.access.bits()) << 16 | kind,
-        question.major,
-        question.minor,
-    ];
+    let context = [u32::from(question.access.bits()) << 16 | kind, question.major, question.minor];
     let mut registers: [Option<u64>; 11] = [None; 11];
     let mut at = 0;
     loop {
@@ -32,9 +28,7 @@ fn run(program: &[Insn], question: Question) -> bool {
         at += 1;
         let to = usize::from(insn.destination());
         let extended = i64::from(insn.immediate) as u64;
-        let read = |register: usize| {
-            registers[register].expect("a register is read that was never written")
-        };
+        let read = |register: usize| registers[register].expect("a register is read that was never written");
         let jumps = match insn.code {
             op::MOVE => {
                 registers[to] = Some(extended);
@@ -95,15 +89,10 @@ impl V1 {
     /// a wider exception, which v1 ignores.
     fn write(&mut self, rule: Rule) -> bool {
         if rule.kind == Kind::All {
-            *self = V1 {
-                default_allow: rule.allow,
-                exceptions: Vec::new(),
-            };
+            *self = V1 { default_allow: rule.allow, exceptions: Vec::new() };
             return true;
         }
-        let same = |other: &Rule| {
-            (other.kind, other.major, other.minor) == (rule.kind, rule.major, rule.minor)
-        };
+        let same = |other: &Rule| (other.kind, other.major, other.minor) == (rule.kind, rule.major, rule.minor);
         let known = self.exceptions.iter_mut().find(|other| same(other));
         if rule.allow != self.default_allow {
             match known {
@@ -115,8 +104,7 @@ impl V1 {
         if let Some(exception) = known {
             exception.access = exception.access - rule.access;
         }
-        self.exceptions
-            .retain(|exception| exception.access != Access::NONE);
+        self.exceptions.retain(|exception| exception.access != Access::NONE);
         !self.exceptions.iter().any(|other| {
             let overlap = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
             other.kind == rule.kind
@@ -159,18 +147,8 @@ impl Random {
 
     fn rule(&mut self) -> Rule {
         let kind = [Kind::All, Kind::Char, Kind::Char, Kind::Block][self.below(4) as usize];
-        let access = if self.below(2) == 0 {
-            Access::ALL
-        } else {
-            Access(self.below(8) as u8)
-        };
-        Rule {
-            allow: self.below(2) == 0,
-            kind,
-            major: self.number(),
-            minor: self.number(),
-            access,
-        }
+        let access = if self.below(2) == 0 { Access::ALL } else { Access(self.below(8) as u8) };
+        Rule { allow: self.below(2) == 0, kind, major: self.number(), minor: self.number(), access }
     }
 
     fn rules(&mut self) -> Vec<Rule> {
@@ -183,16 +161,8 @@ fn questions() -> Vec<Question> {
     let numbers = [0, 1, 2, 5, 0x7fff_ffff, 0xffff_fffe];
     let mut all = Vec::new();
     for kind in [Kind::Char, Kind::Block] {
-        for (major, minor) in numbers
-            .iter()
-            .flat_map(|major| numbers.map(|minor| (*major, minor)))
-        {
-            all.extend((1..=7).map(|access| Question {
-                kind,
-                major,
-                minor,
-                access: Access(access),
-            }));
+        for (major, minor) in numbers.iter().flat_map(|major| numbers.map(|minor| (*major, minor))) {
+            all.extend((1..=7).map(|access| Question { kind, major, minor, access: Access(access) }));
         }
     }
     all
@@ -206,10 +176,7 @@ fn shown(rules: &[Rule]) -> String {
 fn parse(text: &str) -> Vec<Rule> {
     let number = |text: &str| (text != "*").then(|| text.parse().unwrap());
     let rule = |text: &str| {
-        let [verdict, kind, device, access] = text.split_whitespace().collect::<Vec<_>>()[..]
-        else {
-            panic!("{text}")
-        };
+        let [verdict, kind, device, access] = text.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{text}") };
         let (major, minor) = device.split_once(':').unwrap();
         Rule {
             allow: verdict == "allow",
@@ -223,10 +190,7 @@ fn parse(text: &str) -> Vec<Rule> {
             access: Access::parse(access).unwrap(),
         }
     };
-    text.split(';')
-        .filter(|text| !text.trim().is_empty())
-        .map(rule)
-        .collect()
+    text.split(';').filter(|text| !text.trim().is_empty()).map(rule).collect()
 }
 
 #[track_caller]
@@ -240,10 +204,7 @@ fn assert_means(rules: &[Rule]) -> Program {
             shown(rules)
         );
     }
-    assert_eq!(
-        program.allows_all(),
-        program.to_string() == "0: r0 = 1\n1: exit"
-    );
+    assert_eq!(program.allows_all(), program.to_string() == "0: r0 = 1\n1: exit");
     program
 }
 
@@ -273,11 +234,7 @@ const TABLE: &[(&str, &str, bool)] = &[
     // The last one wins.
     ("allow c 1:3 rwm; deny a *:* rwm", "c 1:3 r", false),
     ("deny c 1:3 rwm; allow a *:* rwm", "c 1:3 r", true),
-    (
-        "allow c 1:3 rwm; deny c *:3 m; allow c 1:* m",
-        "c 1:3 rwm",
-        true,
-    ),
+    ("allow c 1:3 rwm; deny c *:3 m; allow c 1:* m", "c 1:3 rwm", true),
     // Wildcards on either side.
     ("allow c *:3 r", "c 77:3 r", true),
     ("allow b 8:* r", "b 8:16 r", true),
@@ -285,11 +242,7 @@ const TABLE: &[(&str, &str, bool)] = &[
     ("allow a 8:1 r", "b 8:1 r", true),
     ("allow a 8:1 r", "b 8:1 w", false),
     // Numbers that a signed comparison would get wrong.
-    (
-        "allow c 4294967295:2147483648 r",
-        "c 4294967295:2147483648 r",
-        true,
-    ),
+    ("allow c 4294967295:2147483648 r", "c 4294967295:2147483648 r", true),
     ("allow c 4294967295:2147483648 r", "c 4294967295:0 r", false),
 ];
 
@@ -304,19 +257,9 @@ fn table() {
             access: asked.access,
         };
         let rules = parse(rules);
-        assert_eq!(
-            meaning(&rules, question),
-            *answer,
-            "{asked}\n{}",
-            shown(&rules)
-        );
+        assert_eq!(meaning(&rules, question), *answer, "{asked}\n{}", shown(&rules));
         let program = assert_means(&rules);
-        assert_eq!(
-            run(program.insns(), question),
-            *answer,
-            "{asked}\n{}\n{program}",
-            shown(&rules)
-        );
+        assert_eq!(run(program.insns(), question), *answer, "{asked}\n{}\n{program}", shown(&rules));
     }
 }
 
@@ -339,12 +282,7 @@ fn any_rules_mean_what_they_mean_to_cgroup_v1() {
         let mut rules = random.rules();
         for rule in &mut rules {
             if rule.kind == Kind::All {
-                *rule = Rule {
-                    major: None,
-                    minor: None,
-                    access: Access::ALL,
-                    ..*rule
-                };
+                *rule = Rule { major: None, minor: None, access: Access::ALL, ..*rule };
             }
         }
         rules.retain(|rule| rule.access != Access::NONE);
@@ -357,19 +295,11 @@ fn any_rules_mean_what_they_mean_to_cgroup_v1() {
             let ours = run(program.insns(), question);
             let single = question.access.bits().count_ones() == 1;
             if single || v1.default_allow || v1.allows(question) {
-                assert_eq!(
-                    ours,
-                    v1.allows(question),
-                    "{question:?}\n{}\n{program}",
-                    shown(&rules)
-                );
+                assert_eq!(ours, v1.allows(question), "{question:?}\n{}\n{program}", shown(&rules));
             }
         }
     }
-    assert!(
-        compared > 5_000,
-        "only {compared} lists of rules could be compared"
-    );
+    assert!(compared > 5_000, "only {compared} lists of rules could be compared");
 }
 
 #[test]
@@ -422,58 +352,28 @@ fn the_program_of_the_default_config_is_small() {
 #[test]
 fn rules_that_make_no_difference_leave_no_trace() {
     let same = |a: &str, b: &str| {
-        assert_eq!(
-            compile(&parse(a)).unwrap(),
-            compile(&parse(b)).unwrap(),
-            "{a}"
-        );
+        assert_eq!(compile(&parse(a)).unwrap(), compile(&parse(b)).unwrap(), "{a}");
     };
     same("", "deny a *:* rwm");
     same("allow c 1:3 rwm; deny a *:* rwm", "");
     same("deny c 1:3 rwm", "");
     same("allow a *:* rwm; allow c 1:3 rwm", "allow a *:* rwm");
-    same(
-        "allow a *:* r; allow a *:* w; allow a *:* m",
-        "allow a *:* rwm",
-    );
+    same("allow a *:* r; allow a *:* w; allow a *:* m", "allow a *:* rwm");
     same("allow c *:* rwm; allow b *:* rwm", "allow a *:* rwm");
-    same(
-        "deny a *:* rwm; allow c 1:3 r; allow c 1:3 w; allow c 1:3 m",
-        "allow c 1:3 rwm",
-    );
-    same(
-        "allow c 1:5 r; allow c 1:3 r",
-        "allow c 1:3 r; allow c 1:5 r",
-    );
+    same("deny a *:* rwm; allow c 1:3 r; allow c 1:3 w; allow c 1:3 m", "allow c 1:3 rwm");
+    same("allow c 1:5 r; allow c 1:3 r", "allow c 1:3 r; allow c 1:5 r");
     same("deny c 1:3 r; allow c 1:* r", "allow c 1:* r");
-    assert!(
-        compile(&parse("deny c 1:3 r; allow a *:* rwm"))
-            .unwrap()
-            .allows_all()
-    );
-    assert!(
-        compile_container(&parse("allow a *:* rwm"))
-            .unwrap()
-            .allows_all()
-    );
+    assert!(compile(&parse("deny c 1:3 r; allow a *:* rwm")).unwrap().allows_all());
+    assert!(compile_container(&parse("allow a *:* rwm")).unwrap().allows_all());
     // As with runc: the defaults come after it.
-    assert!(
-        compile_container(&parse("allow a *:* rwm; deny c 1:3 rwm"))
-            .unwrap()
-            .allows_all()
-    );
+    assert!(compile_container(&parse("allow a *:* rwm; deny c 1:3 rwm")).unwrap().allows_all());
     assert!(!compile_container(&[]).unwrap().allows_all());
 }
 
 #[test]
 fn too_many_rules_are_an_error() {
-    let rule = |minor| Rule {
-        allow: true,
-        kind: Kind::Char,
-        major: Some(minor),
-        minor: Some(minor),
-        access: Access::READ,
-    };
+    let rule =
+        |minor| Rule { allow: true, kind: Kind::Char, major: Some(minor), minor: Some(minor), access: Access::READ };
     let rules: Vec<Rule> = (0..3000).map(rule).collect();
     assert_eq!(compile(&rules).unwrap().insns().len(), 4 + 1 + 4 * 3000 + 3);
     let rules: Vec<Rule> = (0..9000).map(rule).collect();

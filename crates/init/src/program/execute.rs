@@ -4,8 +4,8 @@ use no_frills_plan::{MESSAGE_TEXT_MAX, Step, Text, Texts, attach, call};
 
 use crate::home::Home;
 use crate::kernel::{
-    self, CURRENT, Capabilities, Failure, Fd, O_DIRECTORY, O_PATH, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG,
-    errno,
+    self, CURRENT, Capabilities, Failure, Fd, O_DIRECTORY, O_PATH, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, S_IFDIR,
+    S_IFMT, S_IFREG, errno,
 };
 use crate::paths::{self, Missing};
 use crate::talk::{self, Sources};

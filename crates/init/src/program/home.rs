@@ -104,8 +104,7 @@ impl Machine<'_> {
     pub(crate) fn look_up_home(&mut self, uid: u32) -> Result<()> {
         self.home.set(b"/");
         let Ok(file) = paths::open(self.root, c"/etc/passwd", O_NOCTTY | O_NONBLOCK, 0) else { return Ok(()) };
-        let mut lines =
-            Lines { file, buffer: [0; 4096], start: 0, end: 0, overlong: false, reads_left: 256 };
+        let mut lines = Lines { file, buffer: [0; 4096], start: 0, end: 0, overlong: false, reads_left: 256 };
         while let Ok(Some(line)) = lines.next() {
             if let Some(home) = home_of(line, uid) {
                 self.home.set(home);

@@ -111,7 +111,7 @@ impl Machine<'_> {
             ..Message::new(Kind::Failed)
         };
         // Nobody is left to tell when the parent is gone: then init ends all the same.
-        drop(talk::send(self.parent, &message, None));
+        let _told = talk::send(self.parent, &message, None);
     }
 
     /// The start: says that all is ready, waits to be told to go on. The parent's end closes when it dies:

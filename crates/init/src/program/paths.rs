@@ -48,7 +48,9 @@ pub(crate) fn open<N: Name + ?Sized>(root: Fd, path: &N, flags: u64, resolve: u6
 /// Splits a path at its last slash: what leads to the last component, and that.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => path.split_at_checked(slash).map_or((path, &[]), |(parent, rest)| (parent, rest.get(1..).unwrap_or(&[]))),
+        Some(slash) => {
+            path.split_at_checked(slash).map_or((path, &[]), |(parent, rest)| (parent, rest.get(1..).unwrap_or(&[])))
+        }
         None => (&[], path),
     }
 }

@@ -116,11 +116,7 @@ fn receive_into<const N: usize>(
 }
 
 /// Receives the plan in one or more datagrams; the first brings the sources.
-pub(crate) fn receive_plan<'m>(
-    socket: Fd,
-    memory: &'m mut PlanMemory,
-    sources: &mut Sources,
-) -> Result<Plan<'m>> {
+pub(crate) fn receive_plan<'m>(socket: Fd, memory: &'m mut PlanMemory, sources: &mut Sources) -> Result<Plan<'m>> {
     let mut head = [0; HEAD];
     let near = memory.near.as_mut_ptr() as usize;
     let (length, count) = receive_into(socket, &mut head, (near, NEAR), &mut sources.fds)?;
@@ -188,7 +184,11 @@ pub(crate) fn send(socket: Fd, message: &Message<'_>, attached: Option<Fd>) -> R
     let length = message.encode(&mut buffer);
     let part = IoVec { base: buffer.as_ptr() as usize, length };
     let control = Control {
-        header: ControlHeader { length: size_of::<ControlHeader>() + size_of::<Fd>(), level: SOL_SOCKET, kind: SCM_RIGHTS },
+        header: ControlHeader {
+            length: size_of::<ControlHeader>() + size_of::<Fd>(),
+            level: SOL_SOCKET,
+            kind: SCM_RIGHTS,
+        },
         fds: [attached.unwrap_or(Fd(-1)), Fd(0)],
     };
     let header = MsgHdr {

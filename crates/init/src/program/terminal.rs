@@ -4,8 +4,8 @@ use no_frills_plan::{Kind, Message, Text};
 
 use crate::execute::Machine;
 use crate::kernel::{
-    self, Failure, O_CLOEXEC, O_NOCTTY, O_RDWR, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, TIOCGPTPEER,
-    TIOCSPTLCK, TIOCSWINSZ, errno,
+    self, Failure, O_CLOEXEC, O_NOCTTY, O_RDWR, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, TIOCGPTPEER, TIOCSPTLCK,
+    TIOCSWINSZ, errno,
 };
 use crate::paths::{self, Missing};
 use crate::talk;
@@ -51,4 +51,3 @@ impl Machine<'_> {
         Ok(())
     }
 }
-

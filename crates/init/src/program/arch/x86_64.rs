@@ -127,4 +127,6 @@ pub(crate) mod number {
         };
     }
     include!("x86_64_numbers.rs");
+    /// Of Linux 6.15; libc's list, which the others are held against, does not have it yet.
+    pub(crate) const open_tree_attr: usize = 467;
 }

@@ -51,5 +51,4 @@ numbers! {
     openat2 SYS_openat2 = 437
     faccessat2 SYS_faccessat2 = 439
     mount_setattr SYS_mount_setattr = 442
-    open_tree_attr SYS_open_tree_attr = 467
 }
