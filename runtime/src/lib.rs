@@ -58,3 +58,13 @@ pub use container::{Container, CreateOptions, ExitStatus, Runtime};
 pub use error::{Error, Result};
 pub use signal::{Signal, UnknownSignal};
 pub use state::{State, Status};
+
+/// All handles may be used from any thread.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Runtime>();
+    is_shared::<Container>();
+    is_shared::<Bundle>();
+    is_shared::<Program>();
+    is_shared::<Error>();
+};

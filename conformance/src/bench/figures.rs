@@ -66,7 +66,8 @@ impl Figures {
             counts,
         });
         Self {
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            // Without what a vendor appends.
+            kernel: rustix::system::uname().release().to_string_lossy().split('-').next().unwrap_or("").to_owned(),
             processor: processor(),
             processors: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
             rounds,
