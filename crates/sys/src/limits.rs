@@ -2,18 +2,33 @@
 
 use nix::errno::Errno;
 
-/// Raises a process's hard limit to at least `hard`, its soft limit stays.
+/// Raises a child's hard limit to at least `hard`; its soft limit stays.
+///
+/// Whether that is needed is seen from the caller's own limit, which the child was born with: a child that has
+/// changed its user since may not be asked any more without CAP_SYS_RESOURCE.
 ///
 /// # Errors
 /// `EPERM`: raising it needs CAP_SYS_RESOURCE in the initial user namespace; `EINVAL`: no such limit.
-pub fn raise_hard(pid: i32, resource: u32, hard: u64) -> nix::Result<()> {
+pub fn raise_hard(child: i32, resource: u32, hard: u64) -> nix::Result<()> {
     let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `now` outlives the call; a null new limit only reads.
-    Errno::result(unsafe { libc::prlimit64(pid, resource, std::ptr::null(), &raw mut now) })?;
+    Errno::result(unsafe { libc::prlimit64(0, resource, std::ptr::null(), &raw mut now) })?;
     if now.rlim_max >= hard {
         return Ok(());
     }
     now.rlim_max = hard;
     // SAFETY: as above.
-    Errno::result(unsafe { libc::prlimit64(pid, resource, &raw const now, std::ptr::null_mut()) }).map(drop)
+    Errno::result(unsafe { libc::prlimit64(child, resource, &raw const now, std::ptr::null_mut()) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_high_enough_needs_no_child() {
+        // There is no such process: it is not asked.
+        assert_eq!(raise_hard(i32::MAX, libc::RLIMIT_NOFILE, 1), Ok(()));
+        assert_eq!(raise_hard(i32::MAX, 1000, 1), Err(Errno::EINVAL));
+    }
 }
