@@ -171,7 +171,7 @@ impl From<std::io::Error> for Cause {
 }
 
 /// `POINTER: `, or nothing.
-struct Pointed<'a>(&'a str);
+pub(crate) struct Pointed<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Pointed<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -30,7 +30,7 @@ use crate::bundle::Bundle;
 use crate::compile::{Pointer, Program, SOURCE_BATCH, Source};
 use crate::config::CAPABILITIES;
 use crate::container::CreateOptions;
-use crate::error::{Error, Explained, Result};
+use crate::error::{Error, Explained, Pointed, Result};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, UnlockedJournal, VERSION, remove_file};
 use crate::{console, start, time};
 
@@ -436,7 +436,14 @@ fn open_batch(sources: &[Source]) -> Result<Vec<OwnedFd>> {
 fn open_source(source: &Source) -> Result<OwnedFd> {
     let failed = |errno| Error::System {
         pointer: source.pointer.to_string(),
-        action: format!("cloning the mount at {}: open_tree", source.path.display()),
+        action: match errno {
+            // The kernel's word for it would not tell a user what to do.
+            Errno::EPERM => format!(
+                "cloning the mount at {} needs CAP_SYS_ADMIN (rootless containers are not supported yet): open_tree",
+                source.path.display()
+            ),
+            _ => format!("cloning the mount at {}: open_tree", source.path.display()),
+        },
         errno,
     };
     let path = CString::new(source.path.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
@@ -510,13 +517,13 @@ fn capability_name(number: usize) -> String {
 }
 
 fn warning(program: &Program, message: &Message<'_>) -> String {
-    let pointer = program.pointer(message.step);
-    let action = program.action(message.step);
+    let pointer = program.pointer(message.step).to_string();
+    let what = format!("{}{}", Pointed(&pointer), program.action(message.step));
     if message.errno != 0 {
         let errno = Explained(Errno::from_raw(message.errno));
-        return format!("{pointer}: {action}: {}: {errno}", call::name(message.call));
+        return format!("{what}: {}: {errno}", call::name(message.call));
     }
     let missing = (0..64).filter(|bit| message.detail & (1 << bit) != 0);
     let names: Vec<String> = missing.map(capability_name).collect();
-    format!("{pointer}: {action}: this host cannot grant {}", names.join(", "))
+    format!("{what}: this host cannot grant {}", names.join(", "))
 }
