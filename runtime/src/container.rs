@@ -260,11 +260,14 @@ impl Container {
     /// [`Error::NotCreated`] in any other state; [`Error::Program`] when the program cannot be executed.
     pub fn start(&self) -> Result<()> {
         let (_journal, record) = lock(&self.directory)?;
-        let status = status_of(&self.directory, &record)?;
-        if status != Status::Created || !start::start(&self.directory, &record)? {
-            return Err(Error::NotCreated(status_of(&self.directory, &record)?));
+        if start::start(&self.directory, &record)? {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::NotCreated(match status_of(&self.directory, &record)? {
+            // It waited no more a moment ago, so that it is about to end.
+            Status::Created => Status::Stopped,
+            status => status,
+        }))
     }
 
     /// Sends a signal to its process. Where it has no pid namespace of its own, SIGKILL goes to all its processes, since
@@ -278,10 +281,13 @@ impl Container {
         if pidfd::has_ended(pidfd).map_err(Error::system("looking at the container's process"))? {
             return Err(Error::NotRunning);
         }
-        if signal == Signal::KILL && !self.record.own_pids {
+        let all = signal == Signal::KILL && !self.record.own_pids;
+        if all {
             cgroup_of(&self.record)?.kill()?;
         }
         match pidfd::send_signal(pidfd, signal.number()) {
+            // By what was done before.
+            Err(Errno::ESRCH) if all => Ok(()),
             Err(Errno::ESRCH) => Err(Error::NotRunning),
             result => result.map_err(Error::system(format!("sending {signal} to process {}", self.pid()))),
         }
@@ -417,7 +423,7 @@ fn lock(directory: &Directory) -> Result<(Journal, Record)> {
 
 /// Deletes the container of a directory.
 fn delete(directory: &Directory, force: bool) -> Result<()> {
-    let journal = directory.lock()?;
+    let journal = if force { directory.lock_by_force(interrupt)? } else { directory.lock()? };
     let record = journal.as_ref().map(Journal::read).transpose()?.flatten();
     let Some(record) = record else {
         // Nothing but the directory and the journal was made; or the maker is about to find them gone.
@@ -426,6 +432,18 @@ fn delete(directory: &Directory, force: bool) -> Result<()> {
     let process = open_process(&record)?;
     let cgroup = cgroup_of(&record)?;
     Deletion { directory, record: &record, process: process.as_ref(), cgroup, start_socket: true }.carry_out(force)
+}
+
+/// Kills what a container has running, so that those who wait for its init, and keep it locked meanwhile, come to an end:
+/// init may be stopped.
+fn interrupt(record: &Record) -> Result<()> {
+    if let Some(process) = open_process(record)? {
+        match pidfd::send_signal(&process, Signal::KILL.number()) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(Error::system("killing the container's process")(errno)),
+        }
+    }
+    Ok(cgroup_of(record)?.kill()?)
 }
 
 /// A locked container that is to be deleted.
@@ -466,7 +484,7 @@ impl Deletion<'_> {
             }
             result => result?,
         }
-        if let (true, Some(path)) = (half_made, &record.pid_file) {
+        if let Some(path) = &record.pid_file {
             remove_file(path)?;
         }
         directory.remove(*start_socket)

@@ -92,6 +92,9 @@ pub enum Error {
     /// The container's first process ended before it was ready.
     #[error("the container's first process ended before it was ready: {0}")]
     InitEnded(String),
+    /// The container's first process waits to be started, but hears nothing: it is stopped or frozen.
+    #[error("the container's first process does not answer: is it stopped (SIGSTOP), or its cgroup frozen?")]
+    InitMute,
     /// A system call failed.
     #[error("{}{action}: {}", Pointed(pointer), Explained(*errno))]
     System {
@@ -122,6 +125,8 @@ pub enum Error {
     #[error("{0}")]
     Option(String),
     /// Something failed, and so did the cleaning up after it.
+    ///
+    /// The name is kept then, and deleting the container by force cleans up the rest.
     #[error("{error}; and cleaning up failed: {cleanup}")]
     Cleanup {
         /// What failed first.
@@ -140,6 +145,14 @@ impl Error {
     /// For `map_err`: a system call that failed while doing this.
     pub(crate) fn system<E: Into<Cause>>(action: impl Into<String>) -> impl FnOnce(E) -> Error {
         move |cause| Error::System { pointer: String::new(), action: action.into(), errno: cause.into().0 }
+    }
+
+    /// This error, and that of the cleaning up after it, if that failed too.
+    pub(crate) fn and_cleanup(self, cleanup: Result<()>) -> Error {
+        match cleanup {
+            Ok(()) => self,
+            Err(cleanup) => Error::Cleanup { error: Box::new(self), cleanup: Box::new(cleanup) },
+        }
     }
 
     /// For `map_err`: the cgroup.

@@ -16,14 +16,14 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{CLONE_NEWPID, O_NOFOLLOW};
 use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, Step, call};
 use no_frills_sys::pidfd::{self, Exit};
-use no_frills_sys::spawn::{Child, Spawn, spawn};
+use no_frills_sys::spawn::{Child, Failure, Spawn, spawn};
 use no_frills_sys::{limits, mount, socket};
 
 use crate::bundle::Bundle;
@@ -91,7 +91,7 @@ pub(crate) fn launch<'i>(
         oci_version: config.oci_version().to_owned(),
         bundle: bundle.directory().to_owned(),
         rootfs: program.rootfs().to_owned(),
-        created: time::rfc3339(SystemTime::now()),
+        created: time::rfc3339(time::now().map_err(Error::system("reading the clock"))?),
         annotations: config.annotations().iter().cloned().collect(),
         owner_uid: nix::unistd::getuid().as_raw(),
         cgroup: cgroup.relative().to_owned(),
@@ -158,15 +158,13 @@ pub(crate) fn launch<'i>(
             console::send(&socket, console)?;
             launch.console = None;
         }
-        Ok(())
+        launch.release_pid_file()?;
+        launch.journal.unlock()
     };
-    if let Err(error) = steps(&mut launch) {
-        return Err(match launch.undo() {
-            Ok(()) => error,
-            Err(cleanup) => Error::Cleanup { error: Box::new(error), cleanup: Box::new(cleanup) },
-        });
+    match steps(&mut launch) {
+        Ok(()) => launch.finish(goal),
+        Err(error) => Err(error.and_cleanup(launch.undo())),
     }
-    launch.finish(goal)
 }
 
 /// A container in the making.
@@ -230,17 +228,19 @@ impl Launch<'_> {
             cgroup: Some(cgroup),
             descriptors: &descriptors,
         });
-        self.child = Some(spawned.map_err(|errno| self.explain_clone(errno))?);
+        self.child = Some(spawned.map_err(|failure| self.explain_spawn(failure))?);
         Ok(())
     }
 
-    fn explain_clone(&self, errno: Errno) -> Error {
+    fn explain_spawn(&self, Failure { call, errno }: Failure) -> Error {
         match (&self.cgroup, errno) {
             // What the rules of cgroup v2 answer; what the namespaces answer is another errno.
-            (Some(cgroup), Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EAGAIN) => Error::cgroup(cgroup.entering(errno)),
+            (Some(cgroup), Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EAGAIN) if call == "clone3" => {
+                Error::cgroup(cgroup.entering(errno))
+            }
             _ => Error::System {
-                pointer: Pointer::NAMESPACES.to_string(),
-                action: "starting a process in new namespaces: clone3".to_owned(),
+                pointer: if call == "clone3" { Pointer::NAMESPACES.to_string() } else { String::new() },
+                action: format!("starting a process in new namespaces: {call}"),
                 errno,
             },
         }
@@ -327,13 +327,17 @@ impl Launch<'_> {
     /// socket is closed, as execve closes it; with [`Kind::Failed`], until it has said what it died of.
     fn follow(&mut self, parent: &OwnedFd, until: Kind) -> Result<()> {
         let mut buffer = [0; MESSAGE_MAX];
+        let mut unread = false;
         loop {
-            let (length, attached) =
-                socket::receive(parent, &mut buffer).map_err(Error::system("receiving from init"))?;
-            if length == 0 {
-                return if until == Kind::Start { self.after_end_of_file() } else { Err(self.init_ended()) };
+            let received = socket::receive(parent, &mut buffer).map_err(Error::system("receiving from init"))?;
+            unread |= received.unread;
+            if received.length == 0 {
+                // By execve; or it was killed. Whoever got as far as Ready and has heard Start has executed its program,
+                // or was killed while it did, which is the same as killed right after.
+                let runs = until == Kind::Start && self.ready && !unread;
+                return if runs { Ok(()) } else { Err(self.init_ended()) };
             }
-            let message = buffer.get(..length).and_then(Message::decode);
+            let message = buffer.get(..received.length).and_then(Message::decode);
             let Some(message) = message else {
                 return Err(Error::InitEnded("it said something that is no message".to_owned()));
             };
@@ -342,17 +346,10 @@ impl Launch<'_> {
                 Kind::Ready => self.ready = true,
                 Kind::Failed => return Err(step_failed(self.program, &self.record.program, &message)),
                 Kind::Warning => self.warnings.push(warning(self.program, &message)),
-                Kind::Console => self.console = attached,
+                Kind::Console => self.console = received.attached,
                 _ => return Err(Error::InitEnded("it said what only the parent says".to_owned())),
             }
         }
-    }
-
-    /// The socket was closed without a word: by execve, or because init was killed.
-    fn after_end_of_file(&mut self) -> Result<()> {
-        // Whoever got as far as Ready and was told to start has executed its program, or was killed
-        // while it did, which is the same as killed right after.
-        if self.ready { Ok(()) } else { Err(self.init_ended()) }
     }
 
     fn init_ended(&self) -> Error {
@@ -375,6 +372,15 @@ impl Launch<'_> {
         write!(file, "{}", self.pid()).map_err(Error::at("writing the pid file", path))
     }
 
+    /// From here on the pid file is the caller's, and stays when the container is deleted.
+    fn release_pid_file(&mut self) -> Result<()> {
+        let Some(path) = self.record.pid_file.take() else { return Ok(()) };
+        let written = self.journal.write(&self.record);
+        // For `undo`, which may still follow.
+        self.record.pid_file = Some(path);
+        written
+    }
+
     /// Takes back what was made; all of it is tried, the first failure is told.
     fn undo(mut self) -> Result<()> {
         let mut outcome = Ok(());
@@ -394,12 +400,13 @@ impl Launch<'_> {
         if let (true, Some(path)) = (self.pid_file_written, &self.record.pid_file) {
             note(remove_file(path));
         }
-        note(self.directory.remove(true));
-        outcome
+        // The name is given up last, and the journal with it: what could not be removed now, `delete --force` can.
+        if outcome.is_ok() { self.directory.remove(true) } else { outcome }
     }
 
-    fn finish(self, goal: Goal) -> Result<Launched> {
-        let journal = self.journal.unlock()?;
+    fn finish(mut self, goal: Goal) -> Result<Launched> {
+        self.record.pid_file = None;
+        let journal = self.journal.into_unlocked();
         match (self.child, self.cgroup) {
             (Some(child), Some(cgroup)) => Ok(Launched {
                 made_here: MadeHere { journal, cgroup, start_socket: goal == Goal::Created },

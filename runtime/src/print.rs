@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use no_frills_cgroups::{CgroupsPath, devices};
-use no_frills_plan::{Plan, Step, Text, Texts, attach, call};
+use no_frills_plan::{Plan, Step, Text, Texts, Within, attach, call};
 use serde_json::{Map, Value, json};
 
 use crate::compile::{Pointer, Program, SOURCE_BATCH};
@@ -144,6 +144,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::SetNoNewPrivileges {}
         | Step::SetUndumpable {}
         | Step::UseMountAsDirectory {}
+        | Step::KeepMount {}
         | Step::Ready {} => Vec::new(),
         Step::Unshare { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
         Step::SetHostname { name } | Step::SetDomainname { name } | Step::JoinSessionKeyring { name } => {
@@ -165,18 +166,22 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
             fields.append(&mut mount_attributes(set, clear, propagation, recursive));
             fields
         }
-        Step::Attach { path, flags } => {
+        Step::Attach { path, flags } | Step::OpenDirectory { path, flags } => {
             vec![Shown::text("path", path), Shown::flags("flags", flags.into(), ATTACH)]
         }
-        Step::OpenDirectory { path }
-        | Step::MakeReadonly { path }
-        | Step::MakeDirectory { path }
-        | Step::ChangeDirectory { path } => vec![Shown::text("path", path)],
+        Step::MakeDirectory { path } | Step::ChangeDirectory { path } => {
+            vec![Shown::text("path", path)]
+        }
         Step::MakeNode { name, mode, device, uid, gid } => make_node(name, mode, device, uid, gid),
         Step::MakeSymlink { name, target, replace } => {
             vec![Shown::text("name", name), Shown::text("target", target), Shown::yes("replace", replace)]
         }
-        Step::Mask { path, null } => vec![Shown::text("path", path), Shown::number("null", null)],
+        Step::Mask { path, within: place, null } => {
+            vec![Shown::text("path", path), within(place), Shown::number("null", null)]
+        }
+        Step::MakeReadonly { path, within: place } => vec![Shown::text("path", path), within(place)],
+        Step::UseKept { kept } => vec![Shown::number("kept", kept)],
+        Step::CheckDevice { kind, device } => check_device(kind, device),
         Step::OpenTerminal { rows, columns, uid, console } => vec![
             Shown::number("rows", rows),
             Shown::number("columns", columns),
@@ -217,19 +222,41 @@ fn mount_attributes(set: u64, clear: u64, propagation: u64, recursive: u8) -> Ve
     ]
 }
 
-fn make_node(name: Text<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> Vec<Shown> {
-    let kind = match mode >> 12 {
+/// Where a path is resolved; the root, from which nearly all are, needs no word.
+fn within(place: Within) -> Shown {
+    match place {
+        Within::Root => Shown { name: "within", text: String::new(), value: Value::Null },
+        Within::Kept { kept, .. } => Shown::number("within", kept),
+    }
+}
+
+fn file_type(mode: u32) -> &'static str {
+    match mode >> 12 {
         0o01 => "S_IFIFO",
         0o02 => "S_IFCHR",
         0o06 => "S_IFBLK",
         _ => "0",
-    };
-    let mode = Shown { name: "mode", text: format!("mode={kind}|{:#o}", mode & 0o7777), value: mode.into() };
-    // As makedev(3) put them together.
-    let major = device >> 8 & 0xfff | device >> 32 & !0xfff;
-    let minor = device & 0xff | device >> 12 & !0xff;
-    let text = format!("device={major}:{minor}");
-    let device = Shown { name: "device", text, value: json!([major, minor]) };
+    }
+}
+
+/// Major and minor number, as makedev(3) put them together.
+fn device_numbers(device: u64) -> (u64, u64) {
+    (device >> 8 & 0xfff | device >> 32 & !0xfff, device & 0xff | device >> 12 & !0xff)
+}
+
+fn device_number(device: u64) -> Shown {
+    let (major, minor) = device_numbers(device);
+    Shown { name: "device", text: format!("device={major}:{minor}"), value: json!([major, minor]) }
+}
+
+fn check_device(kind: u32, device: u64) -> Vec<Shown> {
+    vec![Shown { name: "kind", text: file_type(kind).to_owned(), value: kind.into() }, device_number(device)]
+}
+
+fn make_node(name: Text<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> Vec<Shown> {
+    let text = format!("mode={}|{:#o}", file_type(mode), mode & 0o7777);
+    let mode = Shown { name: "mode", text, value: mode.into() };
+    let device = device_number(device);
     vec![Shown::text("name", name), mode, device, Shown::number("uid", uid), Shown::number("gid", gid)]
 }
 
@@ -365,21 +392,24 @@ impl Program {
 
     /// The whole mount that a step is a part of.
     fn mount_around(&self, steps: &[Step<'_>], at: usize) -> Option<String> {
+        let is_check = |step: &Step<'_>| matches!(step, Step::CheckDevice { .. });
         let is_part = |step: &Step<'_>| {
             matches!(
                 step,
                 Step::FsString { .. } | Step::FsFlag { .. } | Step::FsMount { .. } | Step::SetMountAttributes { .. }
             )
         };
-        let is_begin = |step: &Step<'_>| matches!(step, Step::FsOpen { .. } | Step::UseSource { .. });
+        let is_begin =
+            |step: &Step<'_>| matches!(step, Step::FsOpen { .. } | Step::UseSource { .. } | Step::UseKept { .. });
         let is_end = |step: &Step<'_>| matches!(step, Step::Attach { .. } | Step::AttachRoot { .. });
         let this = steps.get(at)?;
         if !is_part(this) && !is_begin(this) && !is_end(this) {
             return None;
         }
         let begin = (0..=at).rev().find(|index| steps.get(*index).is_some_and(is_begin))?;
-        let end =
-            (at..steps.len()).find(|index| steps.get(*index).is_none_or(|step| !is_part(step) && !is_begin(step)))?;
+        // From the beginning, for what is changed once more after it is attached.
+        let end = (begin + 1..steps.len())
+            .find(|index| steps.get(*index).is_none_or(|step| !is_part(step) && !is_check(step)))?;
         let what = match steps.get(begin)? {
             Step::FsOpen { fstype } => format!("mounting {fstype:?}"),
             Step::UseSource { source } => {
@@ -387,6 +417,7 @@ impl Program {
                 let source = self.sources.get(batches.count() * SOURCE_BATCH + *source as usize)?;
                 format!("mounting {:?}", path_text(&source.path))
             }
+            Step::UseKept { kept } => return Some(format!("changing the mount at {:?}", kept_at(steps, *kept)?)),
             _ => return None,
         };
         match steps.get(end)? {
@@ -396,6 +427,16 @@ impl Program {
             _ => Some(what.replacen("mounting", "preparing", 1)),
         }
     }
+}
+
+/// Where a mount that was kept is attached: it is kept right after.
+fn kept_at(steps: &[Step<'_>], number: u8) -> Option<String> {
+    let mut kept = steps.iter().enumerate().filter(|(_, step)| matches!(step, Step::KeepMount {}));
+    let (at, _) = kept.nth(number.into())?;
+    steps.get(..at)?.iter().rev().find_map(|step| match step {
+        Step::Attach { path, flags } => Some(destination(*path, *flags)),
+        _ => None,
+    })
 }
 
 fn append(text: &mut String, deed: &str, pointer: Pointer) {
@@ -459,17 +500,22 @@ fn action(step: &Step<'_>) -> String {
         Step::FsString { key, value } => format!("setting the option {}", option(*key, Some(*value))),
         Step::FsFlag { key } => format!("setting the option {}", option(*key, None)),
         Step::FsMount { .. } => "creating a mount".to_owned(),
-        Step::UseSource { .. } => "taking a mount".to_owned(),
+        Step::UseSource { .. } | Step::KeepMount {} | Step::UseKept { .. } => "taking a mount".to_owned(),
         Step::SetMountAttributes { .. } => "changing a mount".to_owned(),
+        Step::CheckDevice { kind, device } => {
+            let kind = if file_type(*kind) == "S_IFBLK" { "block" } else { "character" };
+            let (major, minor) = device_numbers(*device);
+            format!("checking that the host has {kind} device {major}:{minor} there")
+        }
         Step::Attach { path, flags } => format!("attaching the mount at {:?}", destination(*path, *flags)),
         Step::ChangeMount { path, .. } => format!("changing the mount at {path:?}"),
-        Step::OpenDirectory { path } => format!("opening the directory {path:?}"),
+        Step::OpenDirectory { path, .. } => format!("opening the directory {path:?}"),
         Step::LookUpHome { uid } => format!("looking up the home directory of user {uid}"),
         Step::UseMountAsDirectory {} => "taking the mount as the open directory".to_owned(),
         Step::MakeNode { name, .. } => format!("making the device {name:?}"),
         Step::MakeSymlink { name, target, .. } => format!("making the link {name:?} to {target:?}"),
         Step::Mask { path, .. } => format!("masking {path:?}"),
-        Step::MakeReadonly { path } => format!("making {path:?} read-only"),
+        Step::MakeReadonly { path, .. } => format!("making {path:?} read-only"),
         Step::MakeRootReadonly {} => "making the root read-only".to_owned(),
         Step::PivotRoot {} | Step::EnterRoot {} => "entering the root".to_owned(),
         Step::MakeDirectory { path } => format!("making the directory {path:?}"),

@@ -13,12 +13,14 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen as listen_on, socket as open_socket,
 };
-use no_frills_plan::{Kind, MESSAGE_MAX, Message};
+use no_frills_plan::{Kind, MESSAGE_MAX, Message, call};
 use no_frills_sys::socket;
 
+use crate::compile::Pointer;
 use crate::error::{Error, Result};
 use crate::launch::{program_failed, socket_send};
 use crate::state::{Directory, Record};
@@ -31,14 +33,14 @@ fn at_address<T>(directory: &Directory, with: impl FnOnce(&UnixAddr) -> nix::Res
     Ok(with(&address))
 }
 
-fn new_socket() -> Result<OwnedFd> {
-    open_socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+fn new_socket(flags: SockFlag) -> Result<OwnedFd> {
+    open_socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC | flags, None)
         .map_err(Error::system("making a socket"))
 }
 
 /// Makes the socket on which init will wait.
 pub(crate) fn listen(directory: &Directory) -> Result<OwnedFd> {
-    let socket = new_socket()?;
+    let socket = new_socket(SockFlag::empty())?;
     let path = directory.start_socket();
     at_address(directory, |address| bind(socket.as_raw_fd(), address))?.map_err(Error::at("binding", &path))?;
     let backlog = Backlog::new(16).map_err(Error::at("listening on", &path))?;
@@ -46,15 +48,30 @@ pub(crate) fn listen(directory: &Directory) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Connects to a waiting init. `None`: nobody waits.
-fn reach(directory: &Directory) -> Result<Option<OwnedFd>> {
-    let socket = new_socket()?;
+/// How often a start is said again to an init that closed the connection before it had heard it.
+const ATTEMPTS: usize = 16;
+
+/// What came of connecting to init.
+enum Reached {
+    /// Init will hear what is said.
+    Connected(OwnedFd),
+    /// It waits, but has taken so few of those who came before that there is no room for another.
+    Full,
+    /// Nobody waits.
+    Nobody,
+}
+
+/// Connects to a waiting init, without waiting for it.
+fn reach(directory: &Directory) -> Result<Reached> {
+    // Init may be stopped or frozen: then connections wait in the queue, and connect(2) for room in there.
+    let socket = new_socket(SockFlag::SOCK_NONBLOCK)?;
     match at_address(directory, |address| connect(socket.as_raw_fd(), address)) {
-        Err(Error::System { errno: Errno::ENOENT, .. }) => Ok(None),
+        Err(Error::System { errno: Errno::ENOENT, .. }) => Ok(Reached::Nobody),
         Err(error) => Err(error),
-        Ok(Err(Errno::ENOENT | Errno::ECONNREFUSED)) => Ok(None),
+        Ok(Err(Errno::ENOENT | Errno::ECONNREFUSED)) => Ok(Reached::Nobody),
+        Ok(Err(Errno::EAGAIN)) => Ok(Reached::Full),
         Ok(Err(errno)) => Err(Error::at("connecting to", &directory.start_socket())(errno)),
-        Ok(Ok(())) => Ok(Some(socket)),
+        Ok(Ok(())) => Ok(Reached::Connected(socket)),
     }
 }
 
@@ -62,7 +79,7 @@ fn reach(directory: &Directory) -> Result<Option<OwnedFd>> {
 pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
     // Most containers that are looked at have been started: spare them the socket.
     match directory.start_socket().try_exists() {
-        Ok(true) => Ok(reach(directory)?.is_some()),
+        Ok(true) => Ok(!matches!(reach(directory)?, Reached::Nobody)),
         Ok(false) => Ok(false),
         Err(error) => Err(Error::at("finding", &directory.start_socket())(error)),
     }
@@ -70,18 +87,56 @@ pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
 
 /// Lets the container's program run, and returns when it does. `false`: init was not waiting.
 pub(crate) fn start(directory: &Directory, record: &Record) -> Result<bool> {
-    let Some(init) = reach(directory)? else { return Ok(false) };
-    socket_send(&init, &Message::new(Kind::Start), &[])?;
-    let mut buffer = [0; MESSAGE_MAX];
-    let (length, _) = socket::receive(&init, &mut buffer).map_err(Error::system("receiving from init"))?;
-    match buffer.get(..length).and_then(Message::decode) {
-        _ if length == 0 => {}
-        Some(message) if message.kind == Kind::Failed => {
-            directory.remove_start_socket()?;
-            return Err(program_failed(&record.program, Errno::from_raw(message.errno)));
+    for _ in 0..ATTEMPTS {
+        let init = match reach(directory)? {
+            Reached::Connected(init) => init,
+            Reached::Full => return Err(Error::InitMute),
+            Reached::Nobody => return Ok(false),
+        };
+        if let Some(outcome) = request(&init, record)? {
+            let removed = directory.remove_start_socket();
+            return match outcome {
+                Ok(()) => removed.map(|()| true),
+                Err(error) => Err(error.and_cleanup(removed)),
+            };
         }
-        _ => return Err(Error::InitEnded("it said something that is no message".to_owned())),
     }
-    directory.remove_start_socket()?;
-    Ok(true)
+    Err(Error::InitMute)
+}
+
+/// Says `Start` and waits for what comes of it. `None`: init did not hear it; it has ended, or lacked something for a
+/// moment and waits for the next.
+fn request(init: &OwnedFd, record: &Record) -> Result<Option<Result<()>>> {
+    let message = Message::new(Kind::Start);
+    match socket_send(init, &message, &[]) {
+        Err(Error::System { errno: Errno::EPIPE | Errno::ECONNRESET, .. }) => return Ok(None),
+        result => result?,
+    }
+    fcntl(init, FcntlArg::F_SETFL(OFlag::empty())).map_err(Error::system("waiting for init"))?;
+    let mut buffer = [0; MESSAGE_MAX];
+    let received = socket::receive(init, &mut buffer).map_err(Error::system("receiving from init"))?;
+    if received.length == 0 {
+        // Closed by execve; or by its death right before, which is the same as right after.
+        return Ok(if received.unread { None } else { Some(Ok(())) });
+    }
+    match buffer.get(..received.length).and_then(Message::decode) {
+        Some(message) if message.kind == Kind::Failed => Ok(Some(Err(failed(record, &message)))),
+        _ => Err(Error::InitEnded("it said something that is no message".to_owned())),
+    }
+}
+
+/// Why the program does not run.
+fn failed(record: &Record, message: &Message<'_>) -> Error {
+    let errno = Errno::from_raw(message.errno);
+    if message.call == call::EXECVE {
+        return program_failed(&record.program, errno);
+    }
+    Error::Step {
+        // The plan that the step belongs to is gone, but only resource limits are set by this call.
+        pointer: if message.call == call::PRLIMIT64 { Pointer::RLIMITS.to_string() } else { String::new() },
+        action: "starting the program".to_owned(),
+        call: call::name(message.call),
+        errno,
+        said: String::new(),
+    }
 }

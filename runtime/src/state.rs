@@ -94,7 +94,8 @@ pub(crate) struct Record {
     pub(crate) cgroup: PathBuf,
     /// How many of its parents were made along with it.
     pub(crate) cgroup_parents: u32,
-    /// Removed along with a container that is only half made.
+    /// Removed along with a container that is only half made. When it is whole the file is its caller's, who may
+    /// read it later than that, and it is named no more.
     pub(crate) pid_file: Option<PathBuf>,
     /// `args[0]`, for what `start` may have to say.
     pub(crate) program: String,
@@ -216,26 +217,22 @@ impl Directory {
         let path = self.state_file();
         let opened = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
         let file = match opened {
-            // A `delete --force` took the empty directory away.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Deleted(self.id.clone())),
+            // A `delete --force` took the empty directory away, or is about to.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+                return Err(Error::Deleted(self.id.clone()));
+            }
+            // Nothing is in the directory yet; a full disk must not keep the name.
             Err(error) => {
-                // Nothing is in the directory yet; a full disk must not keep the name.
-                let error = Error::at("creating", &path)(error);
-                return Err(match std::fs::remove_dir(&self.path) {
-                    Ok(()) => error,
-                    Err(cleanup) => Error::Cleanup {
-                        error: Box::new(error),
-                        cleanup: Box::new(Error::at("removing", &self.path)(cleanup)),
-                    },
-                });
+                return Err(Error::at("creating", &path)(error).and_cleanup(remove_directory(&self.path)));
             }
             Ok(file) => file,
         };
         let journal = Journal { file, path };
-        if journal.lock()?.nlink() == 0 {
-            return Err(Error::Deleted(self.id.clone()));
+        match journal.lock() {
+            Ok(metadata) if metadata.nlink() == 0 => Err(Error::Deleted(self.id.clone())),
+            Ok(_) => Ok(journal),
+            Err(error) => Err(error.and_cleanup(self.remove(false))),
         }
-        Ok(journal)
     }
 
     fn make(&self) -> Result<()> {
@@ -271,8 +268,51 @@ impl Directory {
         }
     }
 
-    /// Locks an existing container for a change, and waits for others who change it.
+    /// Locks an existing container for a change, and waits for others who change it. `None`: half made, it
+    /// has no journal.
     pub(crate) fn lock(&self) -> Result<Option<Journal>> {
+        let Some(journal) = self.open_journal()? else { return Ok(None) };
+        if journal.lock()?.nlink() == 0 {
+            return Err(Error::NotFound);
+        }
+        Ok(Some(journal))
+    }
+
+    /// As [`lock`](Directory::lock), for who will delete it whatever its state. While somebody else has it
+    /// locked, `interrupt` is called with the last record, to end what they may be waiting for.
+    pub(crate) fn lock_by_force(&self, interrupt: impl FnOnce(&Record) -> Result<()>) -> Result<Option<Journal>> {
+        let journal = match self.open_journal()? {
+            Some(journal) => journal,
+            None if remove_directory(&self.path).is_ok() => return Err(Error::NotFound),
+            // It is not empty, so that its maker may have got on, or the journal was lost. A new one tells: its
+            // maker makes it, or we do, and only one has it locked.
+            None => self.make_journal()?,
+        };
+        let metadata = if lock::try_exclusive(&journal.file).map_err(Error::at("locking", &journal.path))? {
+            journal.metadata()?
+        } else {
+            // What has no readable record yet is locked for a moment only.
+            if let Ok(Some(record)) = journal.read() {
+                interrupt(&record)?;
+            }
+            journal.lock()?
+        };
+        if metadata.nlink() == 0 {
+            return Err(Error::NotFound);
+        }
+        Ok(Some(journal))
+    }
+
+    fn make_journal(&self) -> Result<Journal> {
+        let path = self.state_file();
+        match OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound),
+            Err(error) => Err(Error::at("opening", &path)(error)),
+            Ok(file) => Ok(Journal { file, path }),
+        }
+    }
+
+    fn open_journal(&self) -> Result<Option<Journal>> {
         let path = self.state_file();
         let file = match OpenOptions::new().read(true).append(true).open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -284,11 +324,7 @@ impl Directory {
             }
             result => result.map_err(Error::at("opening", &path))?,
         };
-        let journal = Journal { file, path };
-        if journal.lock()?.nlink() == 0 {
-            return Err(Error::NotFound);
-        }
-        Ok(Some(journal))
+        Ok(Some(Journal { file, path }))
     }
 
     /// Removes the start socket.
@@ -303,10 +339,15 @@ impl Directory {
             self.remove_start_socket()?;
         }
         remove_file(&self.state_file())?;
-        match std::fs::remove_dir(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            result => result.map_err(Error::at("removing", &self.path)),
-        }
+        remove_directory(&self.path)
+    }
+}
+
+/// Removes an empty directory; one that is gone is as good.
+fn remove_directory(path: &Path) -> Result<()> {
+    match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.map_err(Error::at("removing", path)),
     }
 }
 
@@ -355,6 +396,10 @@ impl Journal {
     /// Waits for the lock, and tells what the file is then: without a link it has been deleted.
     fn lock(&self) -> Result<Metadata> {
         lock::exclusive(&self.file).map_err(Error::at("locking", &self.path))?;
+        self.metadata()
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
         self.file.metadata().map_err(Error::at("reading", &self.path))
     }
 
@@ -383,10 +428,14 @@ impl Journal {
         read_record(&self.file, &self.path)
     }
 
-    /// Lets others lock the container, and stays open to be locked again.
-    pub(crate) fn unlock(self) -> Result<UnlockedJournal> {
-        lock::unlock(&self.file).map_err(Error::at("unlocking", &self.path))?;
-        Ok(UnlockedJournal(self))
+    /// Lets others lock the container.
+    pub(crate) fn unlock(&self) -> Result<()> {
+        lock::unlock(&self.file).map_err(Error::at("unlocking", &self.path))
+    }
+
+    /// Stays open to be locked again.
+    pub(crate) fn into_unlocked(self) -> UnlockedJournal {
+        UnlockedJournal(self)
     }
 }
 
@@ -457,6 +506,41 @@ mod tests {
         let other = serde_json::to_string(&Record { version: 99, ..record(1) }).unwrap() + "\n";
         std::fs::write(directory.state_file(), other).unwrap();
         assert!(directory.read().unwrap_err().to_string().contains("format 99"));
+    }
+
+    #[test]
+    fn a_half_made_container_is_deleted_and_not_taken_from_a_maker_who_got_on() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path(), "x").unwrap();
+        let nothing = |_: &Record| panic!("there is no record");
+        // Its maker was killed before it had made the journal.
+        std::fs::create_dir(directory.path()).unwrap();
+        assert!(matches!(directory.lock_by_force(nothing), Err(Error::NotFound)));
+        assert!(!directory.path().exists());
+        // The journal was lost.
+        std::fs::create_dir(directory.path()).unwrap();
+        std::fs::write(directory.start_socket(), "").unwrap();
+        let journal = directory.lock_by_force(nothing).unwrap().unwrap();
+        assert!(journal.read().unwrap().is_none());
+        directory.remove(true).unwrap();
+        drop(journal);
+        // Its maker is at work: it is interrupted, then waited for.
+        let mut journal = directory.claim().unwrap();
+        journal.write(&record(1)).unwrap();
+        let (sender, interrupted) = std::sync::mpsc::channel();
+        let waiting = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                directory.lock_by_force(|record| {
+                    sender.send(record.process.unwrap().pid).unwrap();
+                    Ok(())
+                })
+            });
+            assert_eq!(interrupted.recv(), Ok(1));
+            directory.remove(true).unwrap();
+            drop(journal);
+            waiting.join().unwrap()
+        });
+        assert!(matches!(waiting, Err(Error::NotFound)));
     }
 
     #[test]

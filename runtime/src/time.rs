@@ -1,6 +1,16 @@
 //! Times as RFC 3339 writes them, in UTC.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// The time now. std's own panics where the clock cannot be read.
+///
+/// # Errors
+/// As clock_gettime(2).
+pub fn now() -> std::io::Result<SystemTime> {
+    Ok(UNIX_EPOCH + Duration::from(clock_gettime(ClockId::CLOCK_REALTIME)?))
+}
 
 /// `2026-11-22T03:14:34.123456789Z`. Times before 1970 are written as 1970.
 #[must_use]
@@ -29,8 +39,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use crate::cause::cause;
 use crate::flags;
@@ -85,7 +85,8 @@ impl Log {
 
     /// Writes a line by a single write, so that lines of several processes do not mix.
     fn line(&self, level: Level, message: &str) {
-        let time = no_frills::time::rfc3339(SystemTime::now());
+        // What happened matters more than when.
+        let time = no_frills::time::rfc3339(no_frills::time::now().unwrap_or(UNIX_EPOCH));
         let line = if self.json { json_line(level, message, &time) } else { text_line(level, message, &time) };
         let Some(mut file) = self.file.as_ref() else {
             output::to_stderr(&line);

@@ -61,12 +61,16 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
     if let Err(message) = waited {
         return Err(made.abandon(message));
     }
-    let status = made.container.wait().map_err(|error| error.to_string())?.code();
+    let status = match made.container.wait() {
+        Ok(exit) => u8::try_from(exit.code()).unwrap_or(u8::MAX),
+        Err(error) => return Err(made.abandon(error.to_string())),
+    };
     if !keep && let Err(error) = made.container.delete(false) {
-        // The container's own status still tells more than this failure.
         log.error(&error.to_string());
+        // A failure of the container's own tells more than this one; its success must not hide it.
+        return Ok(status.max(1));
     }
-    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+    Ok(status)
 }
 
 /// All that is known before a container is made.

@@ -2,12 +2,13 @@
 //! that nothing is.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::uio::pread;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::write;
 
 use crate::cgroup::{Cgroup, open, unless_gone};
@@ -56,11 +57,11 @@ impl Cgroup {
     /// The kernel wakes the caller (poll(2) on `cgroup.events`), but not more than once in 10
     /// milliseconds.
     pub fn wait_empty(&self, deadline: Option<Duration>) -> Result<()> {
-        self.wait_empty_since(Instant::now(), deadline)
+        self.wait_empty_until(&mut Deadline::after(deadline))
     }
 
-    /// As `wait_empty`, with a deadline that is counted from `begin`.
-    pub(crate) fn wait_empty_since(&self, begin: Instant, deadline: Option<Duration>) -> Result<()> {
+    /// As `wait_empty`, with a deadline that may have begun earlier.
+    pub(crate) fn wait_empty_until(&self, deadline: &mut Deadline) -> Result<()> {
         let failed = |errno| Error::system("waiting for the processes of the cgroup", &self.path, errno);
         let Some(file) = unless_gone(self.open_events()).map_err(failed)? else {
             return Ok(());
@@ -68,9 +69,9 @@ impl Cgroup {
         // What is read first and polled then is not missed if it changes in between: the kernel
         // compares its count of changes with that of the last read.
         while read(&file).map_err(failed)?.is_some_and(|events| events.populated) {
-            let left = deadline.map(|deadline| deadline.saturating_sub(begin.elapsed()));
+            let left = deadline.left().map_err(failed)?;
             if left == Some(Duration::ZERO) {
-                let waited = deadline.unwrap_or_default();
+                let waited = deadline.length.unwrap_or_default();
                 return Err(Error::Timeout { path: self.path.clone(), processes: self.processes()?.len(), waited });
             }
             match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout(left)) {
@@ -90,6 +91,27 @@ impl Cgroup {
 
     fn open_events(&self) -> Result<OwnedFd, Errno> {
         open(&self.path.join("cgroup.events"), OFlag::O_RDONLY)
+    }
+}
+
+/// How long to wait in all. It begins when it is first asked what is left; one of no length at all needs no clock.
+pub(crate) struct Deadline {
+    length: Option<Duration>,
+    begin: Option<Duration>,
+}
+
+impl Deadline {
+    /// `None`: there is none.
+    pub(crate) fn after(length: Option<Duration>) -> Deadline {
+        Deadline { length, begin: None }
+    }
+
+    fn left(&mut self) -> Result<Option<Duration>, Errno> {
+        let Some(length) = self.length.filter(|length| !length.is_zero()) else { return Ok(self.length) };
+        // std's Instant would panic where a filter around us forbids the clock.
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+        let begin = *self.begin.get_or_insert(now);
+        Ok(Some(length.saturating_sub(now.saturating_sub(begin))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Removing a cgroup, with all that a container left in it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -8,6 +8,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::cgroup::{Cgroup, open, unless_gone};
 use crate::error::{Error, Result};
+use crate::events::Deadline;
 use crate::walk::{Step, Walk};
 
 /// How often removal starts anew because somebody placed a process there, or made a child, in the
@@ -39,9 +40,9 @@ impl Cgroup {
     }
 
     fn remove_busy(&self, deadline: Option<Duration>) -> Result<()> {
-        let begin = Instant::now();
+        let mut deadline = Deadline::after(deadline);
         for _ in 0..ATTEMPTS {
-            self.wait_empty_since(begin, deadline)?;
+            self.wait_empty_until(&mut deadline)?;
             self.remove_descendants()
                 .map_err(|errno| Error::system("removing the cgroups beneath", &self.path, errno))?;
             if self.remove_empty()? {
@@ -69,13 +70,13 @@ impl Cgroup {
     }
 
     /// A parent is kept by whoever uses it, which is no error; nor is it one if this user may
-    /// remove the container's cgroup, but not a parent. One that was never made is passed over: the
+    /// remove the container's cgroup, but not a parent, in a directory of somebody else (EACCES). One that was never made is passed over: the
     /// record is written before the first of them is made.
     pub(crate) fn remove_parents(&self) -> Result<()> {
         for up in 1..=self.parents() {
             match rmdir(self.ancestor(up)) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(Errno::EBUSY | Errno::EACCES | Errno::EPERM) => break,
+                Err(Errno::EBUSY | Errno::EACCES) => break,
                 Err(errno) => {
                     return Err(Error::system("removing the cgroup", self.ancestor(up), errno));
                 }

@@ -104,6 +104,12 @@ impl<'a> Text<'a> {
     pub fn bytes(self) -> &'a [u8] {
         self.0
     }
+
+    /// The text from one of its bytes on; all of it when it is not that long.
+    #[must_use]
+    pub fn after(self, start: usize) -> Text<'a> {
+        Text(self.0.get(start..).unwrap_or(self.0))
+    }
 }
 
 impl core::fmt::Debug for Text<'_> {

@@ -46,6 +46,42 @@ pub mod attach {
     pub const IN_DIRECTORY: u8 = 8;
 }
 
+/// The mount beneath which a path is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// The root.
+    Root,
+    /// One that [`Step::KeepMount`] kept, a procfs or sysfs: that what is hidden in it is hidden there, wherever
+    /// somebody who shares the rootfs may have moved it.
+    Kept {
+        /// Its number among those kept.
+        kept: u8,
+        /// The length of its destination, with which the path begins.
+        prefix: u8,
+    },
+}
+
+impl<'a> Field<'a> for Within {
+    #[cfg(feature = "encode")]
+    fn put(&self, out: &mut alloc::vec::Vec<u8>) {
+        match *self {
+            Within::Root => out.extend_from_slice(&[u8::MAX, 0]),
+            Within::Kept { kept, prefix } => out.extend_from_slice(&[kept, prefix]),
+        }
+    }
+
+    fn take(reader: &mut Bytes<'a>) -> Option<Self> {
+        match (reader.u8()?, reader.u8()?) {
+            (u8::MAX, 0) => Some(Within::Root),
+            (u8::MAX, _) => None,
+            (kept, prefix) => Some(Within::Kept { kept, prefix }),
+        }
+    }
+}
+
+/// How many mounts init can keep.
+pub const KEPT_MAX: usize = 64;
+
 macro_rules! steps {
     ($(
         $(#[doc = $doc:literal])*
@@ -177,6 +213,15 @@ steps! {
         recursive: u8,
     } calls MOUNT_SETATTR;
 
+    /// Goes on only if the mount that is to be attached is a device of this type and number: the host's
+    /// device of a name may be another one than is meant, or no device at all (CVE-2025-31133).
+    46 CheckDevice {
+        /// The type, as in `st_mode`.
+        kind: u32,
+        /// The device's number, as makedev(3) makes it.
+        device: u64,
+    } calls STATX;
+
     /// Attaches the mount at a path beneath the root; makes what is missing there: directories, and a
     /// file where the mount is one.
     15 Attach {
@@ -184,9 +229,20 @@ steps! {
         path: Text<'a>,
         /// [`attach`] bits.
         flags: u8,
-    } calls OPENAT2 STATX MKDIRAT FSTATFS MOVE_MOUNT FCHMOD CLOSE;
+    } calls OPENAT2 STATX MKDIRAT FSTATFS FCHMODAT MOVE_MOUNT CLOSE;
 
-    /// Changes the mount that covers a path (option `remount`).
+    /// Keeps the descriptor of the mount attached last for later steps, which number what is kept from
+    /// 0. By its path it might not be found again: somebody who shares a directory above it with the container
+    /// can move it.
+    44 KeepMount {} calls;
+
+    /// Takes a mount that was kept as the one that [`SetMountAttributes`](Step::SetMountAttributes) changes.
+    45 UseKept {
+        /// Its number among those kept.
+        kept: u8,
+    } calls;
+
+    /// Changes the mount that covers a path (option `remount` for a mount that the configuration does not make).
     16 ChangeMount {
         /// The path, absolute in the container.
         path: Text<'a>,
@@ -205,13 +261,15 @@ steps! {
     17 OpenDirectory {
         /// The path, absolute in the container.
         path: Text<'a>,
+        /// [`attach::NO_SYMLINKS`] or 0.
+        flags: u8,
     } calls CLOSE OPENAT2 STATX MKDIRAT;
 
     /// Takes the root of the mount attached last for the open directory: a fresh tmpfs at `/dev`.
     42 UseMountAsDirectory {} calls;
 
-    /// Makes a device or fifo. One of the same type and number that is there already is kept, with
-    /// the mode and owner asked for.
+    /// Makes a device or fifo. One that is there already is kept if it is the same in all; if only mode
+    /// or owner differ it is made anew, for what the name leads to can change before they are set.
     18 MakeNode {
         /// The name in the open directory.
         name: Text<'a>,
@@ -223,7 +281,7 @@ steps! {
         uid: u32,
         /// The owning group.
         gid: u32,
-    } calls MKNODAT STATX FCHMODAT FCHOWNAT;
+    } calls MKNODAT STATX UNLINKAT FCHOWNAT;
 
     /// Makes a symbolic link; what is there already stays, unless it is to be replaced.
     19 MakeSymlink {
@@ -240,6 +298,8 @@ steps! {
     20 Mask {
         /// The path, absolute in the container.
         path: Text<'a>,
+        /// Where the path is resolved: [`Within`].
+        within: Within,
         /// The number among the sources of the host's `/dev/null` as a detached mount.
         null: u32,
     } calls OPENAT2 STATX FSOPEN FSCONFIG FSMOUNT OPEN_TREE MOVE_MOUNT CLOSE;
@@ -249,6 +309,8 @@ steps! {
     21 MakeReadonly {
         /// The path, absolute in the container.
         path: Text<'a>,
+        /// Where the path is resolved: [`Within`].
+        within: Within,
     } calls OPENAT2 OPEN_TREE_ATTR OPEN_TREE MOUNT_SETATTR MOVE_MOUNT CLOSE;
 
     /// Makes the root mount read-only, through the descriptor held since it was attached
@@ -280,7 +342,7 @@ steps! {
         uid: u32,
         /// 1: mount it at `/dev/console`.
         console: u8,
-    } calls OPENAT2 STATX FSTATFS IOCTL FCHOWN SENDMSG OPEN_TREE MKDIRAT MOVE_MOUNT DUP3 CLOSE;
+    } calls OPENAT2 FSTATFS STATX IOCTL FCHOWN SENDMSG OPEN_TREE MKDIRAT MOVE_MOUNT DUP3 CLOSE;
 
     /// setsid(2); with a terminal also makes it the controlling one.
     27 StartSession {
@@ -344,11 +406,12 @@ steps! {
     /// prctl(2) `PR_SET_NO_NEW_PRIVS`.
     35 SetNoNewPrivileges {} calls PRCTL;
 
-    /// chdir(2), then checks with getcwd(2) that the directory lies in the container (CVE-2024-21626).
+    /// fchdir(2) to a directory beneath the root, reached without magic links: one to a descriptor of init could
+    /// lead behind a mask. Checks with getcwd(2) that it lies in the container (CVE-2024-21626).
     36 ChangeDirectory {
         /// The path.
         path: Text<'a>,
-    } calls CHDIR GETCWD;
+    } calls OPENAT2 FCHDIR GETCWD CLOSE;
 
     /// Looks for the program; the first of the candidates that can be executed is it.
     37 FindProgram {
@@ -369,7 +432,8 @@ steps! {
         hard: u64,
     } calls PRLIMIT64;
 
-    /// Adds `HOME` to the environment: the user's directory in the container's `/etc/passwd`, or `/`.
+    /// Adds `HOME` to the environment: the user's directory in the container's `/etc/passwd`, or `/`. What
+    /// is opened as that file may be a device: this comes when the user and the device program restrict it.
     43 LookUpHome {
         /// The user.
         uid: u32,
@@ -410,6 +474,8 @@ mod tests {
             Step::Unshare { flags: 0x0200_0000 },
             Step::BecomeRoot {},
             Step::FsString { key: text(b"size"), value: text(b"65536k") },
+            Step::Mask { path: text(b"/proc/x"), within: Within::Kept { kept: 3, prefix: 5 }, null: 9 },
+            Step::MakeReadonly { path: text(b"/x"), within: Within::Root },
             Step::SetMountAttributes { set: u64::MAX, clear: 1, propagation: 2, recursive: 1 },
             Step::SetUser { uid: u32::MAX, gid: 7, groups: Words::new(&[1, 0, 0, 0, 2, 1, 0, 0]) },
             Step::Execute { arguments: Texts::new(b"sh\0-c\0\0"), environment: Texts::new(b"") },
@@ -424,11 +490,16 @@ mod tests {
         let builder = sample();
         let plan = Plan::decode(builder.bytes()).unwrap();
         let steps: Vec<Step<'_>> = plan.steps().map(Result::unwrap).collect();
-        assert_eq!(steps.len(), 6);
+        assert_eq!(steps.len(), 8);
         assert_eq!(steps[2], Step::FsString { key: Text::new(b"size"), value: Text::new(b"65536k") });
-        let Step::SetUser { uid: u32::MAX, gid: 7, groups } = steps[4] else { panic!("{:?}", steps[4]) };
+        let Step::Mask { path, within: Within::Kept { kept: 3, prefix }, null: 9 } = steps[3] else {
+            panic!("{:?}", steps[3])
+        };
+        assert_eq!((path.after(prefix.into()), path.after(99)), (Text::new(b"/x"), path));
+        assert_eq!(steps[4], Step::MakeReadonly { path: Text::new(b"/x"), within: Within::Root });
+        let Step::SetUser { uid: u32::MAX, gid: 7, groups } = steps[6] else { panic!("{:?}", steps[6]) };
         assert_eq!(groups.iter().collect::<Vec<_>>(), [1, 258]);
-        let Step::Execute { arguments, environment } = steps[5] else { panic!("{:?}", steps[5]) };
+        let Step::Execute { arguments, environment } = steps[7] else { panic!("{:?}", steps[7]) };
         assert_eq!(arguments.iter().map(Text::bytes).collect::<Vec<_>>(), [b"sh" as &[u8], b"-c", b""]);
         assert_eq!((arguments.count(), environment.count()), (3, 0));
     }

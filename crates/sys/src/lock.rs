@@ -20,6 +20,20 @@ pub fn exclusive(file: &impl AsFd) -> nix::Result<()> {
     }
 }
 
+/// As [`exclusive`], but does not wait: `false` while somebody else has it locked.
+///
+/// # Errors
+/// As flock(2).
+pub fn try_exclusive(file: &impl AsFd) -> nix::Result<bool> {
+    loop {
+        match flock(file, libc::LOCK_EX | libc::LOCK_NB) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EWOULDBLOCK) => return Ok(false),
+            result => return result.map(|()| true),
+        }
+    }
+}
+
 /// Lets others lock the file.
 ///
 /// # Errors

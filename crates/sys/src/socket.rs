@@ -33,19 +33,35 @@ pub fn send(socket: &impl AsFd, parts: &[&[u8]], attached: &[RawFd]) -> nix::Res
     }
 }
 
-/// Receives one datagram: its length, 0 when the other end is closed, and at most one descriptor.
+/// What was received.
+#[derive(Debug)]
+pub struct Datagram {
+    /// How many bytes; 0 when the other end is closed.
+    pub length: usize,
+    /// At most one descriptor.
+    pub attached: Option<OwnedFd>,
+    /// The other end was closed before it had read all that we said. Told once.
+    pub unread: bool,
+}
+
+/// Receives one datagram.
 ///
 /// # Errors
 /// As recvmsg(2).
-pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<Datagram> {
     let fd = socket.as_fd().as_raw_fd();
     let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut unread = false;
     loop {
         let mut parts = [IoSliceMut::new(buffer)];
         let message = match recvmsg::<()>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
-            // The other end was closed before it had read all of ours. This is told once, ahead of what it
-            // said last; the next call has that, or the end of file.
-            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
+            Err(Errno::EINTR) => continue,
+            // The kernel tells it ahead of what the other end said last; the next call has that, or the
+            // end of file.
+            Err(Errno::ECONNRESET) => {
+                unread = true;
+                continue;
+            }
             result => result?,
         };
         let mut attached = None;
@@ -57,7 +73,7 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Opt
                 }
             }
         }
-        return Ok((message.bytes, attached));
+        return Ok(Datagram { length: message.bytes, attached, unread });
     }
 }
 
@@ -72,9 +88,10 @@ mod tests {
         send(&right, &[b"last words"], &[]).unwrap();
         drop(right);
         let mut buffer = [0; 16];
-        let (length, _) = receive(&left, &mut buffer).unwrap();
-        assert_eq!(&buffer[..length], b"last words");
-        assert_eq!(receive(&left, &mut buffer).unwrap().0, 0);
+        let last = receive(&left, &mut buffer).unwrap();
+        assert_eq!((&buffer[..last.length], last.unread), (b"last words" as &[u8], true));
+        let end = receive(&left, &mut buffer).unwrap();
+        assert_eq!((end.length, end.unread), (0, false));
     }
 
     #[test]
@@ -83,10 +100,10 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         send(&left, &[b"ab", b"c"], &[file.as_raw_fd()]).unwrap();
         let mut buffer = [0; 8];
-        let (length, attached) = receive(&right, &mut buffer).unwrap();
-        assert_eq!((&buffer[..length], attached.is_some()), (b"abc" as &[u8], true));
+        let datagram = receive(&right, &mut buffer).unwrap();
+        assert_eq!((&buffer[..datagram.length], datagram.attached.is_some()), (b"abc" as &[u8], true));
         drop(left);
-        assert_eq!(receive(&right, &mut buffer).unwrap().0, 0);
+        assert_eq!(receive(&right, &mut buffer).unwrap().length, 0);
         assert_eq!(send(&right, &[b"x"], &[]), Err(Errno::EPIPE));
     }
 }

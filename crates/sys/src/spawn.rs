@@ -39,6 +39,20 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// Why a program could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The system call that failed.
+    pub call: &'static str,
+    /// Its answer.
+    pub errno: Errno,
+}
+
+/// For `map_err`.
+fn failure(call: &'static str) -> impl FnOnce(Errno) -> Failure {
+    move |errno| Failure { call, errno }
+}
+
 /// `struct clone_args` of clone3(2), as of Linux 5.7.
 #[repr(C, align(8))]
 #[derive(Default)]
@@ -66,8 +80,9 @@ struct Prepared {
     moves: *const (RawFd, RawFd),
     move_count: usize,
     keep_capabilities: bool,
-    /// The child's answer, when it could not start the program.
+    /// The child's answer, when it could not start the program: the number, and which call it was.
     errno: i32,
+    call: &'static str,
 }
 
 #[repr(align(16))]
@@ -81,16 +96,16 @@ struct Stack(#[expect(dead_code, reason = "only its address is used")] [u8; 16 *
 /// (`CLONE_CLEAR_SIGHAND`, Linux 5.5); what it blocks and ignores is inherited.
 ///
 /// # Errors
-/// Whatever clone3, dup3, fcntl or execveat answer; then no child is left.
-pub fn spawn(spawn: &Spawn<'_>) -> nix::Result<Child> {
+/// Whatever clone3, dup2, fcntl or execveat answer; then no child is left.
+pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Failure> {
     // The numbers that the child gets must not cover a descriptor that is still to be moved.
     let floor = spawn.descriptors.iter().map(|(_, number)| number + 1).max().unwrap_or(0);
     let mut lifted = Vec::new();
-    let mut lift = |fd: BorrowedFd<'_>, stays: RawFd| -> nix::Result<RawFd> {
+    let mut lift = |fd: BorrowedFd<'_>, stays: RawFd| -> Result<RawFd, Failure> {
         if fd.as_raw_fd() >= floor || fd.as_raw_fd() == stays {
             return Ok(fd.as_raw_fd());
         }
-        let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(floor))?;
+        let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(floor)).map_err(failure("fcntl"))?;
         // SAFETY: fcntl has just made this descriptor; nobody else has it.
         let copy = unsafe { OwnedFd::from_raw_fd(copy) };
         let number = copy.as_raw_fd();
@@ -112,6 +127,7 @@ pub fn spawn(spawn: &Spawn<'_>) -> nix::Result<Child> {
         move_count: moves.len(),
         keep_capabilities: spawn.keep_capabilities,
         errno: 0,
+        call: "",
     };
     let mut stack = MaybeUninit::<Stack>::uninit();
     let mut pidfd: RawFd = -1;
@@ -138,15 +154,17 @@ pub fn spawn(spawn: &Spawn<'_>) -> nix::Result<Child> {
         )
     };
     if result < 0 {
-        return Err(Errno::from_raw(-result as i32));
+        return Err(failure("clone3")(Errno::from_raw(-result as i32)));
     }
     // SAFETY: clone3 succeeded with CLONE_PIDFD, so it stored a new descriptor here.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    // SAFETY: the child wrote it through a pointer; read it afresh.
-    let errno = unsafe { (&raw const prepared.errno).read_volatile() };
+    // SAFETY: the child wrote them through a pointer; read them afresh.
+    let (errno, call) =
+        unsafe { ((&raw const prepared.errno).read_volatile(), (&raw const prepared.call).read_volatile()) };
     if errno != 0 {
-        pidfd::reap(&pidfd)?;
-        return Err(Errno::from_raw(errno));
+        // What it says of its end is known already. A failure would leave a zombie until we end, no more.
+        let (Ok(_) | Err(_)) = pidfd::reap(&pidfd);
+        return Err(failure(call)(Errno::from_raw(errno)));
     }
     Ok(Child { pid: result as i32, pidfd })
 }
@@ -161,19 +179,22 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
     unsafe {
         let Prepared { program, arguments, moves, move_count, keep_capabilities, .. } = *prepared;
         if keep_capabilities && keep_all_capabilities() < 0 {
-            fail(prepared);
+            fail(prepared, "capset");
         }
         for index in 0..move_count {
             let (from, to) = *moves.add(index);
-            let result = if from == to { libc::fcntl(from, libc::F_SETFD, 0) } else { libc::dup2(from, to) };
-            if result < 0 {
-                fail(prepared);
+            if from == to {
+                if libc::fcntl(from, libc::F_SETFD, 0) < 0 {
+                    fail(prepared, "fcntl");
+                }
+            } else if libc::dup2(from, to) < 0 {
+                fail(prepared, "dup2");
             }
         }
         let environment: [*const libc::c_char; 1] = [std::ptr::null()];
         let empty = c"".as_ptr();
         libc::syscall(libc::SYS_execveat, program, empty, arguments, environment.as_ptr(), libc::AT_EMPTY_PATH);
-        fail(prepared)
+        fail(prepared, "execveat")
     }
 }
 
@@ -212,9 +233,10 @@ unsafe fn keep_all_capabilities() -> libc::c_long {
 ///
 /// # Safety
 /// As [`run_child`].
-unsafe fn fail(prepared: *mut Prepared) -> ! {
+unsafe fn fail(prepared: *mut Prepared, call: &'static str) -> ! {
     // SAFETY: as promised.
     unsafe {
+        (&raw mut (*prepared).call).write_volatile(call);
         (&raw mut (*prepared).errno).write_volatile(*libc::__errno_location());
         libc::_exit(127)
     }
@@ -250,7 +272,8 @@ mod tests {
 
     #[test]
     fn descriptors_may_be_swapped() {
-        let shell = std::fs::File::open("/bin/sh").unwrap();
+        // Not sh: dash knows no descriptor above 9.
+        let shell = std::fs::File::open("/bin/bash").unwrap();
         let (mut left, a) = std::io::pipe().unwrap();
         let (mut right, b) = std::io::pipe().unwrap();
         let (a_number, b_number) = (a.as_raw_fd(), b.as_raw_fd());
@@ -285,6 +308,7 @@ mod tests {
             cgroup: None,
             descriptors: &[],
         });
-        assert_eq!(result.map(|child| child.pid), Err(Errno::EACCES));
+        let expected = Failure { call: "execveat", errno: Errno::EACCES };
+        assert_eq!(result.map(|child| child.pid), Err(expected));
     }
 }

@@ -19,12 +19,11 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use no_frills_cgroups::CgroupsPath;
 use no_frills_cgroups::devices::{self, Rule};
-use no_frills_plan::{PlanBuilder, Step, Text, attach};
+use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach};
 
 use crate::config::{Config, ConfigError, IdMapping, NOT_YET, is_mapped, namespace, propagation};
 pub use pointer::Pointer;
@@ -122,7 +121,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     steps.begin();
     steps.attach_root();
     steps.set_names();
-    mounts::mount_all(&mut steps);
+    mounts::mount_all(&mut steps)?;
     device_nodes::make_all(&mut steps);
     process::prepare(&mut steps);
     steps.enter_root();
@@ -156,9 +155,8 @@ struct Builder<'a> {
     sources: Vec<Source>,
     /// How many sources there will be: a batch is announced before it is used.
     sources_total: usize,
-    /// The destinations of mounts so far, and whether the file system there holds no symbolic link that
-    /// somebody else made.
-    mounted: BTreeMap<&'a str, bool>,
+    /// The places in `mounts` of what init has kept.
+    kept: Vec<u32>,
     directory: OpenDirectory,
 }
 
@@ -181,7 +179,7 @@ impl<'a> Builder<'a> {
             pointers: Vec::with_capacity(128),
             sources: Vec::with_capacity(sources_total),
             sources_total,
-            mounted: BTreeMap::new(),
+            kept: Vec::new(),
             directory: OpenDirectory::None,
         }
     }
@@ -204,26 +202,31 @@ impl<'a> Builder<'a> {
     }
 
     /// Attaches the mount that was made; `flags` are bits of [`attach`]. Symbolic links of the image or
-    /// of a volume must not lead into procfs, but what lies in a tmpfs or sysfs made just before needs
-    /// no check, and in `/dev` not even a look-up.
+    /// of a volume must not lead into procfs; in a `/dev` made just before there is not even a look-up.
     fn attach(&mut self, pointer: Pointer, destination: &str, flags: u8) {
         let in_dev = destination.strip_prefix("/dev/").filter(|name| !name.contains('/'));
         let (path, place) = match in_dev {
             Some(name) if self.directory == OpenDirectory::FreshDev => (name, attach::IN_DIRECTORY),
-            _ => (destination, self.place(destination)),
+            _ => (destination, place(destination)),
         };
         self.push(pointer, &Step::Attach { path: text(path), flags: flags | place });
     }
 
-    fn place(&self, destination: &str) -> u8 {
-        let mut above = destination;
-        while let Some((parent, _)) = above.rsplit_once('/') {
-            if let Some(is_safe) = self.mounted.get(parent) {
-                return if *is_safe { 0 } else { attach::NOT_IN_PROC };
-            }
-            above = parent;
+    /// Has init keep the mount that was attached.
+    fn keep(&mut self, mount: u32) -> Result<(), ConfigError> {
+        let pointer = Pointer::item("/mounts", mount);
+        if self.kept.len() == KEPT_MAX {
+            let message = format!("more than {KEPT_MAX} mounts that have to be changed when others are in place");
+            return Err(ConfigError::new(pointer, message));
         }
-        attach::NOT_IN_PROC
+        self.push(pointer, &Step::KeepMount {});
+        self.kept.push(mount);
+        Ok(())
+    }
+
+    /// The number under which init has kept a mount.
+    fn kept(&self, mount: u32) -> Option<u8> {
+        self.kept.iter().position(|kept| *kept == mount).map(|number| number as u8)
     }
 
     /// Whether a new namespace is made.
@@ -276,6 +279,13 @@ impl<'a> Builder<'a> {
         let step = if self.options.no_pivot { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);
     }
+}
+
+/// How the way to a destination is guarded. Where nobody has links they lead nowhere, and what they do not lead to
+/// needs no check.
+fn place(destination: &str) -> u8 {
+    let has_no_links = destination == "/dev" || destination.starts_with("/sys/fs/");
+    if has_no_links { attach::NO_SYMLINKS } else { attach::NOT_IN_PROC }
 }
 
 fn text(text: &str) -> Text<'_> {

@@ -1,9 +1,11 @@
 //! The mounts, and what is hidden or made read-only when they are in place.
 
-use no_frills_plan::{Step, attach};
+use std::collections::BTreeSet;
 
-use super::{Builder, OpenDirectory, Pointer, receive_only, text};
-use crate::config::{Attributes, Config, Mount, MountKind, Propagation, attr, propagation};
+use no_frills_plan::{Step, Within, attach};
+
+use super::{Builder, OpenDirectory, Pointer, device_nodes, receive_only, text};
+use crate::config::{Attributes, Config, ConfigError, Mount, MountKind, Propagation, attr, propagation};
 
 /// How many of the mounts need a tree from the host.
 pub(super) fn count_sources(config: &Config) -> usize {
@@ -15,8 +17,10 @@ pub(super) fn count_masks(config: &Config) -> usize {
     usize::from(!config.linux.masked_paths.is_empty())
 }
 
-pub(super) fn mount_all(steps: &mut Builder<'_>) {
+pub(super) fn mount_all(steps: &mut Builder<'_>) -> Result<(), ConfigError> {
     let config = steps.config;
+    let remounted = config.mounts.iter().filter(|mount| mount.kind == MountKind::Remount);
+    let remounted: BTreeSet<&str> = remounted.map(|mount| mount.destination.as_str()).collect();
     // What is attached below a shared mount becomes shared: from then on propagation is set afterwards.
     let mut is_shared = false;
     for mount in &config.mounts {
@@ -26,14 +30,58 @@ pub(super) fn mount_all(steps: &mut Builder<'_>) {
             MountKind::Bind { recursive } => bind(steps, mount, *recursive, is_shared),
             MountKind::Remount => remount(steps, mount),
         }
+        let is_remounted = mount.kind != MountKind::Remount && remounted.contains(mount.destination.as_str());
+        if is_remounted || is_late_readonly(mount) || holds_restricted(config, mount) {
+            steps.keep(mount.index)?;
+        }
     }
+    Ok(())
+}
+
+/// Whether it is the procfs or sysfs at its usual place.
+fn is_kernels(mount: &Mount) -> bool {
+    let destination = mount.destination.as_str();
+    match &mount.kind {
+        MountKind::Filesystem(fstype) => {
+            matches!((fstype.as_str(), destination), ("proc", "/proc") | ("sysfs", "/sys"))
+        }
+        // Checked to be the host's procfs.
+        MountKind::Bind { .. } => destination == "/proc",
+        MountKind::Remount => false,
+    }
+}
+
+/// Whether it is such a one, with paths in it that are hidden or made read-only.
+fn holds_restricted(config: &Config, mount: &Mount) -> bool {
+    let mut paths = config.linux.masked_paths.iter().chain(&config.linux.readonly_paths);
+    is_kernels(mount) && paths.any(|path| is_below(path, &mount.destination))
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The mount that covers a destination after all of these.
+fn last_at<'m>(mounts: &'m [Mount], destination: &str) -> Option<&'m Mount> {
+    mounts.iter().rfind(|mount| mount.destination == destination && mount.kind != MountKind::Remount)
+}
+
+/// Where a path that is hidden or made read-only is resolved: in the procfs or sysfs itself, unless something
+/// else is mounted on the way, whose links count from the root.
+fn within(steps: &Builder<'_>, path: &str) -> Within {
+    let mounts = &steps.config.mounts;
+    let above = mounts.iter().map(|mount| mount.destination.as_str()).filter(|above| is_below(path, above));
+    let nearest = above.max_by_key(|above| above.len()).and_then(|nearest| last_at(mounts, nearest));
+    let kept = nearest.filter(|mount| is_kernels(mount)).and_then(|mount| Some((mount, steps.kept(mount.index)?)));
+    // One of two paths of a few bytes.
+    kept.map_or(Within::Root, |(mount, kept)| Within::Kept { kept, prefix: mount.destination.len() as u8 })
 }
 
 fn pointer(mount: &Mount) -> Pointer {
     Pointer::item("/mounts", mount.index)
 }
 
-/// Attaches the mount that was made, and remembers what can be expected there.
+/// Attaches the mount that was made.
 fn attach<'a>(steps: &mut Builder<'a>, mount: &'a Mount) {
     let fstype = match &mount.kind {
         MountKind::Filesystem(fstype) => fstype.as_str(),
@@ -51,7 +99,6 @@ fn attach<'a>(steps: &mut Builder<'a>, mount: &'a Mount) {
     } else {
         steps.attach(pointer(mount), destination, keep_mode);
     }
-    steps.mounted.insert(destination, matches!(fstype, "sysfs" | "tmpfs"));
     if destination == "/dev" {
         steps.directory = OpenDirectory::None;
         if fstype == "tmpfs" {
@@ -86,7 +133,7 @@ fn mount_filesystem<'a>(steps: &mut Builder<'a>, mount: &'a Mount, fstype: &str,
     }
     let mut attributes = mount.attributes.and(mount.recursive_attributes).set;
     if attributes & attr::RDONLY != 0 {
-        if is_late_readonly(mount, fstype) {
+        if is_late_readonly(mount) {
             attributes &= !attr::RDONLY;
         } else if !NO_DEVICE.contains(&fstype) {
             steps.push(at, &Step::FsFlag { key: text("ro") });
@@ -97,25 +144,16 @@ fn mount_filesystem<'a>(steps: &mut Builder<'a>, mount: &'a Mount, fstype: &str,
     for change in &mount.propagation {
         // A new mount is private, unless what it is attached to is shared.
         if is_shared || change.kind != propagation::PRIVATE {
-            change_propagation(steps, mount, *change);
+            steps.push(at, &set_attributes(Attributes::default(), change.kind, change.recursive));
         }
     }
 }
 
-/// Devices and the mountpoints of later mounts are made in it first.
-fn is_late_readonly(mount: &Mount, fstype: &str) -> bool {
-    fstype == "tmpfs" || mount.destination == "/dev"
-}
-
-fn change_propagation(steps: &mut Builder<'_>, mount: &Mount, change: Propagation) {
-    let step = Step::ChangeMount {
-        path: text(&mount.destination),
-        set: 0,
-        clear: 0,
-        propagation: change.kind,
-        recursive: change.recursive.into(),
-    };
-    steps.push(pointer(mount), &step);
+/// Whether it becomes read-only at the end: devices and the mountpoints of later mounts are made in it first.
+fn is_late_readonly(mount: &Mount) -> bool {
+    let MountKind::Filesystem(fstype) = &mount.kind else { return false };
+    let attributes = mount.attributes.and(mount.recursive_attributes).set;
+    attributes & attr::RDONLY != 0 && (fstype == "tmpfs" || mount.destination == "/dev")
 }
 
 fn bind<'a>(steps: &mut Builder<'a>, mount: &'a Mount, recursive: bool, is_shared: bool) {
@@ -138,7 +176,7 @@ fn bind<'a>(steps: &mut Builder<'a>, mount: &'a Mount, recursive: bool, is_share
     attach(steps, mount);
     if is_shared {
         for change in rest {
-            change_propagation(steps, mount, *change);
+            steps.push(at, &set_attributes(Attributes::default(), change.kind, change.recursive));
         }
     }
 }
@@ -168,22 +206,26 @@ fn set_attributes(attributes: Attributes, propagation: u64, recursive: bool) -> 
     }
 }
 
+/// The mount is the one that the configuration has made there, or else what is found at the path.
 fn remount(steps: &mut Builder<'_>, mount: &Mount) {
-    let change = |attributes: Attributes, propagation: u64, recursive: bool| Step::ChangeMount {
-        path: text(&mount.destination),
-        set: attributes.set.into(),
-        clear: attributes.clear.into(),
-        propagation,
-        recursive: recursive.into(),
-    };
-    if !mount.attributes.is_empty() {
-        steps.push(pointer(mount), &change(mount.attributes, 0, false));
+    let top = (mount.attributes, 0, false);
+    let all = (mount.recursive_attributes, 0, true);
+    let changes = [top, all].into_iter().filter(|(attributes, ..)| !attributes.is_empty());
+    let to = mount.propagation.iter().map(|change| (Attributes::default(), change.kind, change.recursive));
+    let before = steps.config.mounts.get(..mount.index as usize).unwrap_or(&[]);
+    let kept = last_at(before, &mount.destination).and_then(|covered| steps.kept(covered.index));
+    let at = pointer(mount);
+    if let Some(kept) = kept {
+        steps.push(at, &Step::UseKept { kept });
     }
-    if !mount.recursive_attributes.is_empty() {
-        steps.push(pointer(mount), &change(mount.recursive_attributes, 0, true));
-    }
-    for to in &mount.propagation {
-        change_propagation(steps, mount, *to);
+    for (attributes, propagation, recursive) in changes.chain(to) {
+        let step = match set_attributes(attributes, propagation, recursive) {
+            Step::SetMountAttributes { set, clear, propagation, recursive } if kept.is_none() => {
+                Step::ChangeMount { path: text(&mount.destination), set, clear, propagation, recursive }
+            }
+            step => step,
+        };
+        steps.push(at, &step);
     }
 }
 
@@ -194,29 +236,22 @@ pub(super) fn restrict(steps: &mut Builder<'_>) {
         let at = Pointer::to("/linux/maskedPaths");
         let null = steps.source(at, "/dev/null".into(), false);
         steps.push(at, &Step::UseSource { source: null });
+        steps.push(at, &device_nodes::check_null());
         steps.push(at, &receive_only(false));
         for (index, path) in (0..).zip(&config.linux.masked_paths) {
             let at = Pointer::item("/linux/maskedPaths", index);
-            steps.push(at, &Step::Mask { path: text(path), null });
+            steps.push(at, &Step::Mask { path: text(path), within: within(steps, path), null });
         }
     }
     for (index, path) in (0..).zip(&config.linux.readonly_paths) {
         let at = Pointer::item("/linux/readonlyPaths", index);
-        steps.push(at, &Step::MakeReadonly { path: text(path) });
+        steps.push(at, &Step::MakeReadonly { path: text(path), within: within(steps, path) });
     }
-    for mount in &config.mounts {
-        let MountKind::Filesystem(fstype) = &mount.kind else { continue };
-        let attributes = mount.attributes.and(mount.recursive_attributes).set;
-        if attributes & attr::RDONLY != 0 && is_late_readonly(mount, fstype) {
-            let step = Step::ChangeMount {
-                path: text(&mount.destination),
-                set: attr::RDONLY.into(),
-                clear: 0,
-                propagation: 0,
-                recursive: 0,
-            };
-            steps.push(pointer(mount), &step);
-        }
+    for mount in config.mounts.iter().filter(|mount| is_late_readonly(mount)) {
+        let Some(kept) = steps.kept(mount.index) else { continue };
+        let at = pointer(mount);
+        steps.push(at, &Step::UseKept { kept });
+        steps.push(at, &set_attributes(Attributes { set: attr::RDONLY, clear: 0 }, 0, false));
     }
     if config.root.readonly {
         steps.push(Pointer::to("/root/readonly"), &Step::MakeRootReadonly {});

@@ -38,9 +38,6 @@ pub(super) fn become_it(steps: &mut Builder<'_>) {
     let umask = process.user.umask;
     let at = umask.map_or(Pointer::NO_SETTING, |_| Pointer::to("/process/user/umask"));
     steps.push(at, &Step::SetUmask { mask: umask.unwrap_or(DEFAULT_UMASK) });
-    if !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
-        steps.push(Pointer::to("/process/env"), &Step::LookUpHome { uid: process.user.uid });
-    }
     set_privileges(steps);
     if process.cwd != "/" {
         // Entering the root has left it in "/".
@@ -50,6 +47,10 @@ pub(super) fn become_it(steps: &mut Builder<'_>) {
     let candidates = candidates(process.args.first().map_or("", String::as_str), &environment);
     steps.push(Pointer::item("/process/args", 0), &Step::FindProgram { candidates: Texts::new(&candidates) });
     steps.push(Pointer::NO_SETTING, &Step::Ready {});
+    // Only now: by then the parent has set the device program.
+    if !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
+        steps.push(Pointer::to("/process/env"), &Step::LookUpHome { uid: process.user.uid });
+    }
     for (index, limit) in (0..).zip(&process.rlimits) {
         let step = Step::SetRlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard };
         steps.push(Pointer::item("/process/rlimits", index), &step);

@@ -1,4 +1,4 @@
-use no_frills_plan::{Plan, Step};
+use no_frills_plan::{Plan, Step, Within};
 use serde_json::{Value, json};
 
 use super::*;
@@ -121,12 +121,12 @@ fn destinations_that_others_made_are_kept_out_of_procfs() {
     ]);
     for (path, flags) in [
         ("/t", attach::NOT_IN_PROC),
-        ("/t/a/b", 0),
-        ("/t/volume", 0),
+        ("/t/a/b", attach::NOT_IN_PROC),
+        ("/t/volume", attach::NOT_IN_PROC),
         ("/t/volume/x", attach::NOT_IN_PROC),
         ("/other", attach::NOT_IN_PROC),
         ("/sys", attach::NO_SYMLINKS),
-        ("/sys/fs/x", 0),
+        ("/sys/fs/x", attach::NO_SYMLINKS),
         ("/sys/kernel/y", attach::NOT_IN_PROC),
     ] {
         assert_eq!(flags_of(&spec, path), flags, "{path}");
@@ -141,7 +141,9 @@ fn only_a_fresh_dev_is_kept_open() {
     let mut spec = spec();
     spec["mounts"] = json!([dev, pts, deep]);
     assert_eq!(flags_of(&spec, "pts"), attach::IN_DIRECTORY);
-    assert_eq!(flags_of(&spec, "/dev/a/b"), 0);
+    assert_eq!(flags_of(&spec, "/dev/a/b"), attach::NOT_IN_PROC);
+    // Its own links, if it is none of ours, could lead anywhere.
+    assert_eq!(flags_of(&spec, "/dev"), attach::NO_SYMLINKS | attach::KEEP_MODE);
     assert!(!names(&compiled(&spec)).contains(&"OpenDirectory"));
     // Nothing says what is in this one.
     spec["mounts"] = json!([dev, {"destination": "/dev", "type": "devtmpfs"}, pts]);
@@ -258,4 +260,105 @@ fn processes_that_others_could_see_close_themselves_first() {
     assert!(!names(&compiled(&spec)).contains(&"SetUndumpable"));
     spec["linux"]["namespaces"] = json!([{"type": "mount"}]);
     assert_eq!(names(&compiled(&spec))[0], "SetUndumpable");
+}
+
+/// The steps after the first of this name, as they are printed.
+fn printed(spec: &Value, from: &str) -> Vec<String> {
+    let text = compiled(spec).describe();
+    let steps = text.split_once("init\n").unwrap().1.lines().map(|line| line[6..].to_owned());
+    steps.skip_while(|step| !step.starts_with(from)).collect()
+}
+
+#[test]
+fn what_is_changed_late_is_changed_by_its_descriptor() {
+    let mut spec = spec();
+    spec["mounts"] = json!([
+        {"destination": "/v", "type": "bind", "source": "/s", "options": ["shared"]},
+        {"destination": "/v/t", "type": "tmpfs", "options": ["ro", "mode=755", "slave"]},
+        {"destination": "/v/b", "type": "bind", "source": "/s", "options": ["rbind", "shared"]},
+        {"destination": "/v/b", "options": ["remount", "nosuid"]},
+        {"destination": "/other", "options": ["remount", "ro"]},
+    ]);
+    let program = compiled(&spec);
+    let names = names(&program);
+    // Of all these only what the configuration did not mount is looked up once more.
+    assert_eq!(names.iter().filter(|name| **name == "ChangeMount").count(), 1);
+    let attached = printed(&spec, "Attach(\"/v/t\"");
+    assert!(attached[1].starts_with("SetMountAttributes(propagation=MS_SLAVE)"), "{attached:#?}");
+    assert!(attached[2].starts_with("KeepMount()"), "{attached:#?}");
+    let late = printed(&spec, "PivotRoot");
+    assert!(late[1].starts_with("UseKept(kept=0)") && late[1].ends_with("/mounts/1"), "{late:#?}");
+    assert!(late[2].starts_with("SetMountAttributes(set=MOUNT_ATTR_RDONLY)"), "{late:#?}");
+    let remount = printed(&spec, "UseKept(kept=1)");
+    assert!(remount[1].starts_with("SetMountAttributes(set=MOUNT_ATTR_NOSUID)"), "{remount:#?}");
+    let index = names.iter().rposition(|name| *name == "UseKept").unwrap() as u32;
+    assert_eq!(program.action(index + 1), "changing the mount at \"/v/t\"");
+}
+
+#[test]
+fn more_mounts_than_init_can_keep_are_refused() {
+    let mut spec = spec();
+    let tmpfs = |number| json!({"destination": format!("/{number}"), "type": "tmpfs", "options": ["ro"]});
+    spec["mounts"] = (0..64).map(tmpfs).collect();
+    compiled(&spec);
+    spec["mounts"] = (0..65).map(tmpfs).collect();
+    let error = compile(&Config::from_value(&spec).unwrap(), &options()).unwrap_err();
+    assert!(error.to_string().starts_with("/mounts/64: more than 64 mounts"), "{error}");
+}
+
+#[test]
+fn the_kernels_paths_are_hidden_in_the_mount_that_has_them() {
+    let mut spec = spec();
+    spec["linux"]["maskedPaths"] = json!(["/proc/x", "/sys/fs/cgroup/y", "/sys/z", "/proc", "/etc/x", "/proc2/x"]);
+    spec["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+    let masks = |mounts: Value| {
+        let mut spec = spec.clone();
+        spec["mounts"] = mounts;
+        let program = compiled(&spec);
+        let found = steps(&program).into_iter().filter_map(|step| match step {
+            Step::Mask { within, .. } | Step::MakeReadonly { within, .. } => Some(match within {
+                Within::Root => None,
+                Within::Kept { kept, prefix } => Some((kept, prefix)),
+            }),
+            _ => None,
+        });
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(masks(json!([])), [None; 7]);
+    let proc = json!({"destination": "/proc", "type": "proc"});
+    let sys = json!({"destination": "/sys", "type": "sysfs"});
+    let cgroup = json!({"destination": "/sys/fs/cgroup", "type": "cgroup"});
+    let (in_proc, in_sys) = (Some((0, 5)), Some((1, 4)));
+    assert_eq!(masks(json!([proc, sys])), [in_proc, in_sys, in_sys, None, None, None, in_proc]);
+    assert_eq!(masks(json!([proc, sys, cgroup])), [in_proc, None, in_sys, None, None, None, in_proc]);
+    // What covers it counts.
+    let host = json!({"destination": "/proc", "type": "bind", "source": "/proc"});
+    let own = json!({"destination": "/sys", "type": "bind", "source": "/s"});
+    let late = Some((2, 5));
+    assert_eq!(masks(json!([proc, sys, host, own])), [late, None, None, None, None, None, late]);
+}
+
+#[test]
+fn devices_of_the_host_are_checked() {
+    let mut spec = spec();
+    spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}]);
+    spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 9}]);
+    spec["linux"]["gidMappings"] = spec["linux"]["uidMappings"].clone();
+    spec["linux"]["devices"] = json!([{"path": "/dev/disk", "type": "b", "major": 259, "minor": 300}]);
+    let program = compiled(&spec);
+    let checks = steps(&program).into_iter().filter(|step| matches!(step, Step::CheckDevice { .. })).count();
+    assert_eq!(checks, 7);
+    let index = names(&program).iter().rposition(|name| *name == "CheckDevice").unwrap() as u32;
+    assert_eq!(program.action(index), "checking that the host has block device 259:300 there");
+    assert_eq!(program.pointer(index).to_string(), "/linux/devices/0");
+    assert_eq!(program.action(index - 1), "mounting \"/dev/disk\" on \"/dev/disk\"");
+}
+
+#[test]
+fn what_is_mounted_on_a_default_device_takes_its_place() {
+    let mut spec = spec();
+    let made = |spec: &Value| printed(spec, "OpenDirectory").iter().filter(|step| step.contains("S_IFCHR")).count();
+    assert_eq!(made(&spec), 6);
+    spec["mounts"] = json!([{"destination": "/dev/random", "type": "bind", "source": "/dev/urandom"}]);
+    assert_eq!(made(&spec), 5);
 }

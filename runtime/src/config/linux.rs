@@ -82,8 +82,9 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
         devices: read_devices(&node)?,
         device_rules: read_resources(&node, oci_version)?,
         cgroups_path: Some(node.text_of("cgroupsPath")?).filter(|path| !path.is_empty()).map(str::to_owned),
-        masked_paths: node.each("maskedPaths", absolute)?,
-        readonly_paths: node.each("readonlyPaths", absolute)?,
+        masked_paths: node.each("maskedPaths", |path| not_the_root(path, "the root itself cannot be masked"))?,
+        readonly_paths: node
+            .each("readonlyPaths", |path| not_the_root(path, "the root itself is made read-only by root.readonly"))?,
     };
     Ok(linux)
 }
@@ -174,6 +175,12 @@ fn absolute(node: &Node<'_, '_>) -> Result<String> {
         return Err(node.error("must be an absolute path"));
     }
     path::clean(text).ok_or_else(|| node.error(format!("{text:?} leads out of the root")))
+}
+
+/// What is mounted on the root itself nobody sees who has it as root already.
+fn not_the_root(node: &Node<'_, '_>, message: &str) -> Result<String> {
+    let path = absolute(node)?;
+    if path == "/" { Err(node.error(message)) } else { Ok(path) }
 }
 
 fn read_devices(node: &Node<'_, '_>) -> Result<Vec<Device>> {

@@ -1,6 +1,6 @@
 //! The machine: its registers, and what each step does to them.
 
-use no_frills_plan::{MESSAGE_TEXT_MAX, Step, Text, Texts, attach, call};
+use no_frills_plan::{KEPT_MAX, MESSAGE_TEXT_MAX, Step, Text, Texts, attach, call};
 
 use crate::home::Home;
 use crate::kernel::{
@@ -27,10 +27,17 @@ pub(crate) struct Machine<'a> {
     file_system: Fd,
     /// The mount that is to be attached.
     mount: Fd,
-    /// Whether it is the root of a file system that was made here, and not one of the host's trees.
-    mount_is_new: bool,
+    /// Whether nobody needs its descriptor any more when another takes its place.
+    mount_is_spent: bool,
+    /// What has to be made for it where its destination is missing, if that is known: its own kind.
+    mount_kind: Option<Missing>,
+    /// Mounts that later steps change or look into.
+    kept: [Fd; KEPT_MAX],
+    kept_count: usize,
     /// The directory in which nodes are made.
     directory: Fd,
+    /// Whether nobody needs its descriptor any more when another takes its place.
+    directory_is_spent: bool,
     pub(crate) file_mask: Option<Fd>,
     pub(crate) directory_mask: Option<Fd>,
     program: Option<Text<'a>>,
@@ -53,8 +60,12 @@ impl<'a> Machine<'a> {
             root: NONE,
             file_system: NONE,
             mount: NONE,
-            mount_is_new: false,
+            mount_is_spent: false,
+            mount_kind: None,
+            kept: [NONE; KEPT_MAX],
+            kept_count: 0,
             directory: NONE,
+            directory_is_spent: false,
             file_mask: None,
             directory_mask: None,
             program: None,
@@ -118,32 +129,40 @@ impl<'a> Machine<'a> {
             }
             Step::FsMount { attributes } => self.fs_mount(attributes),
             Step::UseSource { source } => {
-                self.mount = self.sources.get(source)?;
-                self.mount_is_new = false;
+                let mount = self.sources.get(source)?;
+                self.set_mount(mount, None);
                 Ok(())
             }
+            Step::CheckDevice { kind, device } => self.check_device(kind, device),
             Step::SetMountAttributes { set, clear, propagation, recursive } => {
                 kernel::mount_setattr(self.mount, recursive != 0, set, clear, propagation)
             }
             Step::Attach { path, flags } => self.attach(path, flags),
+            Step::KeepMount {} => self.keep_mount(),
+            Step::UseKept { kept } => {
+                let mount = self.kept(kept)?;
+                self.set_mount(mount, None);
+                Ok(())
+            }
             Step::ChangeMount { path, set, clear, propagation, recursive } => {
                 let mount = paths::open(self.root, &path, O_PATH, 0)?;
                 self.done(mount);
                 kernel::mount_setattr(mount, recursive != 0, set, clear, propagation)
             }
-            Step::OpenDirectory { path } => {
-                self.directory = paths::open_directory(self.root, path)?;
-                self.done(self.directory);
+            Step::OpenDirectory { path, flags } => {
+                let directory = paths::open_directory(self.root, path, resolution(flags))?;
+                self.set_directory(directory, true);
                 Ok(())
             }
             Step::UseMountAsDirectory {} => {
-                self.directory = self.mount;
+                self.mount_is_spent = false;
+                self.set_directory(self.mount, false);
                 Ok(())
             }
             Step::MakeNode { name, mode, device, uid, gid } => self.make_node(name, mode, device, uid, gid),
             Step::MakeSymlink { name, target, replace } => self.make_symlink(name, target, replace != 0),
-            Step::Mask { path, null } => self.mask(path, null),
-            Step::MakeReadonly { path } => self.make_readonly(path),
+            Step::Mask { path, within, null } => self.mask(path, within, null),
+            Step::MakeReadonly { path, within } => self.make_readonly(path, within),
             Step::MakeRootReadonly {} => kernel::mount_setattr(self.root, false, kernel::MOUNT_ATTR_RDONLY, 0, 0),
             Step::PivotRoot {} => {
                 kernel::pivot_root_here()?;
@@ -155,7 +174,7 @@ impl<'a> Machine<'a> {
                 kernel::chdir(c"/")
             }
             Step::MakeDirectory { path } => {
-                let directory = paths::open_directory(self.root, path)?;
+                let directory = paths::open_directory(self.root, path, 0)?;
                 self.done(directory);
                 Ok(())
             }
@@ -182,7 +201,7 @@ impl<'a> Machine<'a> {
             Step::SetNoNewPrivileges {} => kernel::prctl(kernel::PR_SET_NO_NEW_PRIVS, 1, 0),
             Step::SetUndumpable {} => kernel::prctl(kernel::PR_SET_DUMPABLE, 0, 0),
             Step::LookUpHome { uid } => self.look_up_home(uid),
-            Step::ChangeDirectory { path } => change_directory(path),
+            Step::ChangeDirectory { path } => self.change_directory(path),
             Step::FindProgram { candidates } => self.find_program(candidates),
             Step::Ready {} => self.ready(),
             Step::SetRlimit { resource, soft, hard } => kernel::set_rlimit(resource, soft, hard),
@@ -221,11 +240,54 @@ impl<'a> Machine<'a> {
     fn fs_mount(&mut self, attributes: u32) -> Result<()> {
         let created = kernel::fsconfig_create(self.file_system);
         self.explained(created)?;
-        self.mount = kernel::fsmount(self.file_system, u64::from(attributes))?;
-        self.mount_is_new = true;
+        let mount = kernel::fsmount(self.file_system, u64::from(attributes))?;
         self.done(self.file_system);
-        // Closed much later than it is attached.
-        self.done(self.mount);
+        // The root of a new file system is a directory.
+        self.set_mount(mount, Some(Missing::Directory));
+        self.mount_is_spent = true;
+        Ok(())
+    }
+
+    fn set_mount(&mut self, mount: Fd, kind: Option<Missing>) {
+        if self.mount_is_spent {
+            self.done(self.mount);
+        }
+        self.mount = mount;
+        self.mount_kind = kind;
+        self.mount_is_spent = false;
+    }
+
+    fn keep_mount(&mut self) -> Result<()> {
+        let Some(place) = self.kept.get_mut(self.kept_count) else {
+            return Err(Failure { call: 0, errno: errno::EPROTO });
+        };
+        *place = self.mount;
+        self.kept_count += 1;
+        self.mount_is_spent = false;
+        self.sources.keep(self.mount);
+        Ok(())
+    }
+
+    /// A mount that was kept.
+    pub(crate) fn kept(&self, number: u8) -> Result<Fd> {
+        let kept = self.kept.get(..self.kept_count).and_then(|kept| kept.get(usize::from(number)));
+        kept.copied().ok_or(Failure { call: 0, errno: errno::EPROTO })
+    }
+
+    fn set_directory(&mut self, directory: Fd, is_spent: bool) {
+        if self.directory_is_spent {
+            self.done(self.directory);
+        }
+        self.directory = directory;
+        self.directory_is_spent = is_spent;
+    }
+
+    fn check_device(&mut self, kind: u32, device: u64) -> Result<()> {
+        let there = kernel::stat_fd(self.mount)?;
+        if u32::from(there.kind()) != kind || there.device() != device {
+            return Err(Failure { call: call::STATX, errno: errno::ENODEV });
+        }
+        self.mount_kind = Some(Missing::File);
         Ok(())
     }
 
@@ -237,8 +299,7 @@ impl<'a> Machine<'a> {
             }
             return kernel::move_mount_into(self.mount, self.directory, &path);
         }
-        let resolve = if flags & attach::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 };
-        let target = paths::open_destination(self.root, path, resolve, || self.kind_of_mount())?;
+        let target = paths::open_destination(self.root, path, resolution(flags), || self.kind_of_mount())?;
         self.done(target);
         if flags & attach::NOT_IN_PROC != 0 && kernel::file_system(target)? == PROC_SUPER_MAGIC {
             return Err(Failure { call: call::FSTATFS, errno: errno::EPERM });
@@ -246,45 +307,42 @@ impl<'a> Machine<'a> {
         if flags & attach::KEEP_MODE == 0 {
             return kernel::move_mount(self.mount, target);
         }
+        // By its descriptor, before it is attached: what its path names then may be something else.
         let covered = kernel::stat_fd(target)?;
-        kernel::move_mount(self.mount, target)?;
-        let root = paths::open(self.root, &path, O_DIRECTORY, resolve)?;
-        self.done(root);
-        kernel::fchmod(root, u32::from(covered.mode) & 0o7777)
+        kernel::fchmodat(self.mount, c".", u32::from(covered.mode) & 0o7777)?;
+        kernel::move_mount(self.mount, target)
     }
 
     /// What a missing destination of the mount has to be: the mount's own kind.
     fn kind_of_mount(&self) -> Result<Missing> {
-        // That of a file system which was just made needs no question.
-        if self.mount_is_new || kernel::stat_fd(self.mount)?.kind() == S_IFDIR {
-            Ok(Missing::Directory)
-        } else {
-            Ok(Missing::File)
+        match self.mount_kind {
+            Some(kind) => Ok(kind),
+            None if kernel::stat_fd(self.mount)?.kind() == S_IFDIR => Ok(Missing::Directory),
+            None => Ok(Missing::File),
         }
     }
 
     fn make_node(&mut self, name: Text<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> Result<()> {
         match kernel::mknodat(self.directory, &name, mode, device) {
-            Err(Failure { errno: errno::EEXIST, .. }) => self.take_node(name, mode, device)?,
+            Err(Failure { errno: errno::EEXIST, .. }) => {
+                let there = kernel::stat_entry(self.directory, &name)?;
+                let is_device = there.kind() == S_IFCHR || u32::from(there.kind()) == S_IFBLK;
+                let number = if is_device { there.device() } else { device };
+                if (u32::from(there.kind()), number) != (mode & u32::from(S_IFMT), device) {
+                    return Err(Failure { call: call::MKNODAT, errno: errno::EEXIST });
+                }
+                if (u32::from(there.mode), there.uid, there.gid) == (mode, uid, gid) {
+                    return Ok(());
+                }
+                // Not changed: chmod(2) follows links, which the name may have become by then, and what is
+                // mounted there is not ours (EBUSY).
+                kernel::unlinkat(self.directory, &name)?;
+                kernel::mknodat(self.directory, &name, mode, device)?;
+            }
             other => other?,
         }
         if uid != 0 || gid != 0 {
             kernel::fchownat(self.directory, &name, uid, gid)?;
-        }
-        Ok(())
-    }
-
-    /// What has the name already must be the same node.
-    fn take_node(&mut self, name: Text<'_>, mode: u32, device: u64) -> Result<()> {
-        let there = kernel::stat_entry(self.directory, &name)?;
-        let number = make_device(there.rdev_major, there.rdev_minor);
-        let is_device = there.kind() == S_IFCHR || u32::from(there.kind()) == S_IFBLK;
-        let same = u32::from(there.kind()) == mode & u32::from(S_IFMT) && (!is_device || number == device);
-        if !same {
-            return Err(Failure { call: call::MKNODAT, errno: errno::EEXIST });
-        }
-        if u32::from(there.mode) != mode {
-            kernel::fchmodat(self.directory, &name, mode & 0o7777)?;
         }
         Ok(())
     }
@@ -324,6 +382,18 @@ impl<'a> Machine<'a> {
         Err(refusal)
     }
 
+    fn change_directory(&mut self, path: Text<'_>) -> Result<()> {
+        let directory = paths::open(self.root, &path, O_PATH | O_DIRECTORY, 0)?;
+        self.done(directory);
+        kernel::fchdir(directory)?;
+        let mut buffer = [0; 4096];
+        // An error: longer than the buffer, an inside path of that depth; or a removed directory (ENOENT).
+        match kernel::current_directory_is_inside(&mut buffer)? {
+            true => Ok(()),
+            false => Err(Failure { call: call::GETCWD, errno: errno::ENOENT }),
+        }
+    }
+
     fn run_program(&mut self, arguments: Texts<'_>, environment: Texts<'_>) -> Failure {
         let count = arguments.count() + environment.count() + 3;
         // On the stack when they are few, as they are for nearly every program.
@@ -351,22 +421,10 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// What the flags of a step add to the rules of the walk.
+fn resolution(flags: u8) -> u64 {
+    if flags & attach::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 }
+}
+
 const S_IFBLK: u32 = 0o060_000;
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-
-/// As the kernel encodes a device's number for user space (makedev(3)).
-fn make_device(major: u32, minor: u32) -> u64 {
-    let (major, minor) = (u64::from(major), u64::from(minor));
-    (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12 | (major & !0xfff) << 32
-}
-
-fn change_directory(path: Text<'_>) -> Result<()> {
-    kernel::chdir(&path)?;
-    let mut buffer = [0; 4096];
-    match kernel::current_directory_is_inside(&mut buffer) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure { call: call::GETCWD, errno: errno::ENOENT }),
-        // Longer than the buffer: an inside path of that depth, or a removed directory (ENOENT).
-        Err(failure) => Err(failure),
-    }
-}

@@ -34,6 +34,7 @@ pub(crate) mod errno {
     pub(crate) const EISDIR: i32 = 21;
     pub(crate) const EINVAL: i32 = 22;
     pub(crate) const EINTR: i32 = 4;
+    pub(crate) const EAGAIN: i32 = 11;
     pub(crate) const ENODEV: i32 = 19;
     pub(crate) const ENAMETOOLONG: i32 = 36;
     pub(crate) const EPROTO: i32 = 71;
@@ -81,6 +82,7 @@ pub(crate) const O_CREAT: u64 = 0o100;
 pub(crate) const O_EXCL: u64 = 0o200;
 pub(crate) const O_RDWR: u64 = 2;
 pub(crate) const O_NONBLOCK: u64 = 0o4000;
+pub(crate) const RESOLVE_NO_XDEV: u64 = 1;
 pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 2;
 pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 4;
 pub(crate) const RESOLVE_IN_ROOT: u64 = 16;
@@ -130,10 +132,6 @@ pub(crate) fn fchmodat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32) -> Result<
     call!(fchmodat, FCHMODAT, at.0, path.address(), mode).map(drop)
 }
 
-pub(crate) fn fchmod(fd: Fd, mode: u32) -> Result<()> {
-    call!(fchmod, FCHMOD, fd.0, mode).map(drop)
-}
-
 pub(crate) fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
     call!(fchown, FCHOWN, fd.0, uid, gid).map(drop)
 }
@@ -167,8 +165,8 @@ pub(crate) struct Statx {
     blocks: u64,
     attributes_mask: u64,
     times: [u64; 8],
-    pub(crate) rdev_major: u32,
-    pub(crate) rdev_minor: u32,
+    rdev_major: u32,
+    rdev_minor: u32,
     rest: [u64; 15],
 }
 
@@ -180,6 +178,12 @@ pub(crate) const S_IFREG: u16 = 0o100_000;
 impl Statx {
     pub(crate) fn kind(&self) -> u16 {
         self.mode & S_IFMT
+    }
+
+    /// The number of a device, as the kernel encodes it for user space (makedev(3)).
+    pub(crate) fn device(&self) -> u64 {
+        let (major, minor) = (u64::from(self.rdev_major), u64::from(self.rdev_minor));
+        (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12 | (major & !0xfff) << 32
     }
 }
 

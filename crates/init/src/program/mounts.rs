@@ -1,6 +1,6 @@
 //! Masks and read-only paths: the idioms of several mounts.
 
-use no_frills_plan::Text;
+use no_frills_plan::{Text, Within};
 
 use crate::execute::Machine;
 use crate::kernel::{
@@ -10,13 +10,22 @@ use crate::kernel::{
 use crate::paths;
 
 impl Machine<'_> {
+    /// Where a path is resolved, and the path there.
+    fn within<'t>(&self, path: Text<'t>, within: Within) -> Result<(Fd, Text<'t>)> {
+        match within {
+            Within::Root => Ok((self.root, path)),
+            Within::Kept { kept, prefix } => Ok((self.kept(kept)?, path.after(usize::from(prefix)))),
+        }
+    }
+
     /// Hides a path behind `/dev/null` or an empty directory.
-    pub(crate) fn mask(&mut self, path: Text<'_>, null: u32) -> Result<()> {
+    pub(crate) fn mask(&mut self, path: Text<'_>, within: Within, null: u32) -> Result<()> {
+        let (root, path) = self.within(path, within)?;
         // Whether it is a directory is asked by opening it as one: that spares a stat for each.
-        match paths::open(self.root, &path, O_PATH | O_DIRECTORY, 0) {
+        match paths::open(root, &path, O_PATH | O_DIRECTORY, 0) {
             Ok(target) => self.mask_directory(target),
             Err(Failure { errno: errno::ENOENT, .. }) => Ok(()),
-            Err(Failure { errno: errno::ENOTDIR, .. }) => match paths::open(self.root, &path, O_PATH, 0) {
+            Err(Failure { errno: errno::ENOTDIR, .. }) => match paths::open(root, &path, O_PATH, 0) {
                 Ok(target) => self.mask_file(target, null),
                 // A component on the way is not a directory, so there is nothing to hide.
                 Err(Failure { errno: errno::ENOENT | errno::ENOTDIR, .. }) => Ok(()),
@@ -68,8 +77,9 @@ impl Machine<'_> {
     }
 
     /// Makes a path and what is mounted below read-only.
-    pub(crate) fn make_readonly(&mut self, path: Text<'_>) -> Result<()> {
-        let target = match paths::open(self.root, &path, O_PATH, 0) {
+    pub(crate) fn make_readonly(&mut self, path: Text<'_>, within: Within) -> Result<()> {
+        let (root, path) = self.within(path, within)?;
+        let target = match paths::open(root, &path, O_PATH, 0) {
             Err(Failure { errno: errno::ENOENT | errno::ENOTDIR, .. }) => return Ok(()),
             other => other?,
         };

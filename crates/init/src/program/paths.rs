@@ -40,9 +40,19 @@ impl Name for Part {
     }
 }
 
+/// How often a walk is tried that something renamed or mounted elsewhere has disturbed.
+const TRIES: u32 = 1000;
+
 /// Opens what a path beneath the root names; `resolve` adds to the rules of the walk.
 pub(crate) fn open<N: Name + ?Sized>(root: Fd, path: &N, flags: u64, resolve: u64) -> Result<Fd> {
-    kernel::openat2(root, path, flags | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
+    let mut tries = TRIES;
+    loop {
+        match kernel::openat2(root, path, flags | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve) {
+            // openat2(2): a `..` on the way, and at that moment a rename or mount anywhere on the machine.
+            Err(Failure { errno: errno::EAGAIN, .. }) if tries > 0 => tries -= 1,
+            result => return result,
+        }
+    }
 }
 
 /// Splits a path at its last slash: what leads to the last component, and that.
@@ -130,10 +140,10 @@ pub(crate) fn open_destination(
 }
 
 /// Opens a directory, made where missing.
-pub(crate) fn open_directory(root: Fd, path: Text<'_>) -> Result<Fd> {
+pub(crate) fn open_directory(root: Fd, path: Text<'_>, resolve: u64) -> Result<Fd> {
     let flags = O_PATH | O_DIRECTORY;
-    match open(root, &path, flags, 0) {
-        Err(Failure { errno: errno::ENOENT, .. }) => make_directories(root, path.bytes(), 0),
+    match open(root, &path, flags, resolve) {
+        Err(Failure { errno: errno::ENOENT, .. }) => make_directories(root, path.bytes(), resolve),
         other => other,
     }
 }

@@ -36,6 +36,13 @@ impl Sources {
         Ok(fd)
     }
 
+    /// Leaves the closing of a descriptor to somebody else, if it is one of these.
+    pub(crate) fn keep(&mut self, fd: Fd) {
+        for place in self.fds.iter_mut().take(self.count).filter(|place| **place == fd) {
+            *place = TAKEN;
+        }
+    }
+
     /// Closes what the steps have left.
     pub(crate) fn close(&mut self) {
         for fd in self.fds.iter().take(self.count).filter(|fd| **fd != TAKEN) {

@@ -4,8 +4,8 @@ use no_frills_plan::{Kind, Message, Text};
 
 use crate::execute::Machine;
 use crate::kernel::{
-    self, Failure, O_CLOEXEC, O_NOCTTY, O_RDWR, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, TIOCGPTPEER, TIOCSPTLCK,
-    TIOCSWINSZ, errno,
+    self, Failure, O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_PATH, O_RDWR, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, Result,
+    S_IFCHR, TIOCGPTPEER, TIOCSPTLCK, TIOCSWINSZ, errno,
 };
 use crate::paths::{self, Missing};
 use crate::talk;
@@ -16,11 +16,14 @@ impl Machine<'_> {
     /// Opens a pseudoterminal; see [`Step::OpenTerminal`](no_frills_plan::Step::OpenTerminal).
     pub(crate) fn open_terminal(&mut self, rows: u32, columns: u32, uid: u32, console: bool) -> Result<()> {
         let flags = O_RDWR | O_NOCTTY;
-        let master = paths::open(self.root, c"/dev/pts/ptmx", flags, RESOLVE_NO_SYMLINKS)?;
-        // It must be the multiplexer of a devpts, not something that the image or a volume put there.
-        if kernel::file_system(master)? != DEVPTS_SUPER_MAGIC {
+        // It must be the multiplexer of a devpts, not something that the image or a volume put there: opening
+        // a device can have effects of its own.
+        let directory = paths::open(self.root, c"/dev/pts", O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS)?;
+        self.done(directory);
+        if kernel::file_system(directory)? != DEVPTS_SUPER_MAGIC {
             return Err(Failure { call: no_frills_plan::call::FSTATFS, errno: errno::ENODEV });
         }
+        let master = paths::open(directory, c"ptmx", flags, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)?;
         let unlock = 0i32;
         kernel::ioctl(master, TIOCSPTLCK, &raw const unlock as usize)?;
         let terminal = kernel::ioctl(master, TIOCGPTPEER, (flags | O_CLOEXEC) as usize)?;

@@ -12,7 +12,6 @@ numbers! {
     getcwd SYS_getcwd = 79
     chdir SYS_chdir = 80
     fchdir SYS_fchdir = 81
-    fchmod SYS_fchmod = 91
     fchown SYS_fchown = 93
     umask SYS_umask = 95
     setsid SYS_setsid = 112
