@@ -434,16 +434,15 @@ fn delete(directory: &Directory, force: bool) -> Result<()> {
     Deletion { directory, record: &record, process: process.as_ref(), cgroup, start_socket: true }.carry_out(force)
 }
 
-/// Kills what a container has running, so that those who wait for its init, and keep it locked meanwhile, come to an end:
-/// init may be stopped.
+/// Kills what runs in a container that somebody else has locked, if it is stopped or frozen: those who create or start
+/// it would wait for it for ever.
 fn interrupt(record: &Record) -> Result<()> {
-    if let Some(process) = open_process(record)? {
-        match pidfd::send_signal(&process, Signal::KILL.number()) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(Error::system("killing the container's process")(errno)),
-        }
+    let cgroup = cgroup_of(record)?;
+    let mut stuck = cgroup.frozen()?;
+    for pid in cgroup.processes()? {
+        stuck |= ProcessStat::read(pid)?.is_some_and(|stat| stat.stopped);
     }
-    Ok(cgroup_of(record)?.kill()?)
+    if stuck { Ok(cgroup.kill()?) } else { Ok(()) }
 }
 
 /// A locked container that is to be deleted.

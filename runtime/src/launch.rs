@@ -152,6 +152,8 @@ pub(crate) fn launch<'i>(
                 launch.journal.write(&launch.record)?;
                 let attached: Vec<RawFd> = listener.iter().map(AsRawFd::as_raw_fd).collect();
                 launch.tell(&parent, &Message { detail: ignored, ..Message::new(Kind::Created) }, &attached)?;
+                // Whoever is told that it is created can start it.
+                launch.follow(&parent, Kind::Created)?;
             }
         }
         if let (Some(socket), Some(console)) = (console_socket, &launch.console) {
@@ -323,8 +325,8 @@ impl Launch<'_> {
         Ok(u64::from(stat.ignored_signals))
     }
 
-    /// Reads what init says until it is ready ([`Kind::Ready`]); with [`Kind::Start`], until its end of the
-    /// socket is closed, as execve closes it; with [`Kind::Failed`], until it has said what it died of.
+    /// Reads what init says until it is ready ([`Kind::Ready`]); with [`Kind::Start`] and [`Kind::Created`], until it has
+    /// heard that and closed its end of the socket, by execve and before it waits; with [`Kind::Failed`], until it has said what it died of.
     fn follow(&mut self, parent: &OwnedFd, until: Kind) -> Result<()> {
         let mut buffer = [0; MESSAGE_MAX];
         let mut unread = false;
@@ -332,18 +334,22 @@ impl Launch<'_> {
             let received = socket::receive(parent, &mut buffer).map_err(Error::system("receiving from init"))?;
             unread |= received.unread;
             if received.length == 0 {
-                // By execve; or it was killed. Whoever got as far as Ready and has heard Start has executed its program,
-                // or was killed while it did, which is the same as killed right after.
-                let runs = until == Kind::Start && self.ready && !unread;
-                return if runs { Ok(()) } else { Err(self.init_ended()) };
+                // On purpose; or it was killed. Whoever was ready and has heard Start has executed its program, or was
+                // killed while it did, which is the same as killed right after.
+                let heard = matches!(until, Kind::Start | Kind::Created) && self.ready && !unread;
+                return if heard { Ok(()) } else { Err(self.init_ended()) };
             }
             let message = buffer.get(..received.length).and_then(Message::decode);
             let Some(message) = message else {
                 return Err(Error::InitEnded("it said something that is no message".to_owned()));
             };
             match message.kind {
-                Kind::Ready if until == Kind::Ready => return Ok(()),
-                Kind::Ready => self.ready = true,
+                Kind::Ready => {
+                    self.ready = true;
+                    if until == Kind::Ready {
+                        return Ok(());
+                    }
+                }
                 Kind::Failed => return Err(step_failed(self.program, &self.record.program, &message)),
                 Kind::Warning => self.warnings.push(warning(self.program, &message)),
                 Kind::Console => self.console = received.attached,

@@ -122,6 +122,8 @@ const START_SOCKET: &str = "start.sock";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessStat {
     pub(crate) zombie: bool,
+    /// By a signal, or a debugger.
+    pub(crate) stopped: bool,
     pub(crate) start_time: u64,
     /// Bit N-1 for signal N, the first 31.
     pub(crate) ignored_signals: u32,
@@ -149,11 +151,12 @@ impl ProcessStat {
         let end = line.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
-        let zombie = matches!(fields.next()?, "Z" | "X");
+        let state = fields.next()?;
+        let (zombie, stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
         // From here the iterator is at field 4.
         let start_time = fields.nth(22 - 4)?.parse().ok()?;
         let ignored_signals = fields.nth(33 - 23)?.parse::<u64>().ok()? as u32;
-        Some(ProcessStat { zombie, start_time, ignored_signals })
+        Some(ProcessStat { zombie, stopped, start_time, ignored_signals })
     }
 }
 
@@ -279,7 +282,7 @@ impl Directory {
     }
 
     /// As [`lock`](Directory::lock), for who will delete it whatever its state. While somebody else has it
-    /// locked, `interrupt` is called with the last record, to end what they may be waiting for.
+    /// locked, `interrupt` is called with the last record, to end what they may be waiting for without end.
     pub(crate) fn lock_by_force(&self, interrupt: impl FnOnce(&Record) -> Result<()>) -> Result<Option<Journal>> {
         let journal = match self.open_journal()? {
             Some(journal) => journal,

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::bundle::Test;
 use crate::case::{Case, case};
 use crate::expect::{Verdict, check, contains, same};
+use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -25,8 +26,17 @@ pub(crate) fn cases() -> Vec<Case> {
         case("devices/cgroup-allow-all", "allow with nothing else allows all", cgroup_allow_all),
         case("devices/cgroup-order", "of rules for one device the last counts", cgroup_order),
         case("devices/cgroup-wildcard", "a rule without a minor number is for all of them", cgroup_wildcard),
+        case("devices/user-namespace-other-device", "the host's node of that name is another device", other_device)
+            .only(Kind::NoFrills, "runc and crun take what has the name"),
         case("devices/mknod-default", "nodes may be made, opened they may not be", mknod_default),
     ]
+}
+
+fn other_device(t: &Test) -> Verdict {
+    let devices = json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": 7}]);
+    let b = t.bundle()?.user_namespace(100_000, 65_536).set("/linux/devices", devices).args(&["true"]);
+    b.run()?.refuses(t, "/linux/devices/0: checking that the host has character device 1:7", &[])?;
+    Ok(())
 }
 
 fn default_nodes(t: &Test) -> Verdict {

@@ -8,7 +8,9 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod races;
 mod refused;
+mod reliability;
 mod security;
 mod terminals;
 
@@ -25,9 +27,11 @@ pub(crate) fn all() -> Vec<Case> {
         terminals::cases(),
         commands::cases(),
         security::cases(),
+        races::cases(),
         engines::cases(),
         errors::cases(),
         refused::cases(),
+        reliability::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

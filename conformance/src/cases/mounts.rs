@@ -28,6 +28,12 @@ pub(crate) fn cases() -> Vec<Case> {
         case("mounts/proc-is-of-the-container", "/proc shows the container's pid namespace", proc_own),
         case("mounts/sys-readonly", "/sys is read-only and /sys/fs/cgroup too", sys_readonly),
         case("mounts/destination-made", "missing destinations are made, files for files", destination_made),
+        case(
+            "mounts/destination-dangling-link",
+            "a destination through symlinks to what does not exist is made where they lead",
+            destination_dangling,
+        )
+        .known_failure(Kind::Crun, "1.28 makes no directory where a link leads"),
         case("mounts/destination-relative", "a relative destination is taken from /", destination_relative),
         case("mounts/type-none-bind", "bind mounts with type none or without a type", type_none),
         case("mounts/null-and-empty", "null and empty options count as none", null_options),
@@ -61,6 +67,9 @@ fn bind_cases() -> Vec<Case> {
         case("bind/source-with-odd-name", "spaces, colons, commas and backslashes in names", odd_names),
         case("bind/device-node", "a device of the host can be bound and used", bind_device),
         case("bind/over-file", "a file is bound over one that is there", bind_over),
+        case("bind/over-default-device", "a device bound over a default one takes its place", bind_over_device),
+        case("bind/device-keeps-its-mode", "the host's node that is bound keeps its mode", bind_device_mode),
+        case("bind/many", "with hundreds of mounts the default devices are where they belong", bind_many),
     ]
 }
 
@@ -69,6 +78,8 @@ fn path_cases() -> Vec<Case> {
         case("paths/masked", "masked files are empty, masked directories too and read-only", masked),
         case("paths/masked-missing", "masked and read-only paths that do not exist are passed over", masked_missing),
         case("paths/readonly", "read-only paths can be read and not written", readonly_paths),
+        case("paths/root-itself", "the root itself can neither be masked nor be a read-only path", root_itself)
+            .only(Kind::NoFrills, "runc and crun try, each with an outcome of its own"),
         case("paths/default-masks", "those of the default spec", default_masks),
     ]
 }
@@ -214,6 +225,19 @@ fn destination_made(t: &Test) -> Verdict {
     same("output", b.stdout()?.replace("1755", "755"), "content755\n755\n")?;
     check(b.rootfs("srv/d/e").is_file(), || "the file's mountpoint is no file".to_owned())?;
     check(b.rootfs("srv/f/g").is_dir(), || "the tmpfs's mountpoint is no directory".to_owned())
+}
+
+fn destination_dangling(t: &Test) -> Verdict {
+    fs::write(t.path("file"), "content\n")?;
+    let b = t.bundle()?.with_link("etc/resolv.conf", "../run/resolve/stub.conf")?.with_link("etc/lib", "/new//lib/")?;
+    let b = b.bind(t.path("file"), "/etc/resolv.conf", &["bind"]).mount("/etc/lib/a/b", "tmpfs", "tmpfs", &["size=2m"]);
+    let output = b.sh("cat /etc/resolv.conf /run/resolve/stub.conf; grep -c ' /new/lib/a/b ' /proc/self/mountinfo");
+    same("output", output.stdout()?, "content\ncontent\n1\n")?;
+    check(output.rootfs("run/resolve/stub.conf").is_file(), || "no file was made where the link leads".to_owned())?;
+    // Round and round.
+    let b = t.bundle()?.with_link("etc/one", "two")?.with_link("etc/two", "one")?.args(&["true"]);
+    b.bind(t.path("file"), "/etc/one", &["bind"]).run()?.refuses(t, "/mounts/7", &[])?;
+    Ok(())
 }
 
 fn destination_relative(t: &Test) -> Verdict {
@@ -393,6 +417,48 @@ fn bind_over(t: &Test) -> Verdict {
 
 fn b_lower(t: &Test) -> std::path::PathBuf {
     t.path("b1/rootfs/etc/there")
+}
+
+fn bind_over_device(t: &Test) -> Verdict {
+    // Done where /dev/random blocks.
+    let b = t.bundle()?.bind("/dev/urandom", "/dev/random", &["bind"]);
+    same("node", b.sh("stat -c %t:%T /dev/random").stdout()?, "1:9\n")
+}
+
+fn bind_device_mode(t: &Test) -> Verdict {
+    use std::os::unix::fs::MetadataExt;
+    let node = t.path("zero");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &node,
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::Mode::RUSR,
+        rustix::fs::makedev(1, 5),
+    )?;
+    t.bundle()?.bind(&node, "/dev/zero", &["bind"]).args(&["true"]).run()?.exits(0)?;
+    same("the mode of the host's node", fs::metadata(&node)?.mode() & 0o777, 0o400)
+}
+
+fn bind_many(t: &Test) -> Verdict {
+    fs::create_dir(t.path("source"))?;
+    let names = (0..300).map(|number| format!("/srv/{number}"));
+    let b = names.fold(t.bundle()?.writable(), |b, name| b.bind(t.path("source"), &name, &["bind"]));
+    let b = b.sh("cd /dev; stat -c %F null fd; ls /srv | wc -l");
+    same("output", b.stdout()?, "character special file\nsymbolic link\n300\n")?;
+    same("what was made in the source", fs::read_dir(t.path("source"))?.count(), 0)?;
+    for covered in fs::read_dir(b.rootfs("srv"))? {
+        let covered = covered?.path();
+        check(fs::read_dir(&covered)?.next().is_none(), || format!("{} is not empty", covered.display()))?;
+    }
+    Ok(())
+}
+
+fn root_itself(t: &Test) -> Verdict {
+    for setting in ["/linux/maskedPaths", "/linux/readonlyPaths"] {
+        let b = t.bundle()?.writable().set(setting, json!(["/"])).args(&["touch", "/file"]);
+        b.run()?.refuses(t, &format!("{setting}/0"), &[])?;
+    }
+    Ok(())
 }
 
 fn masked(t: &Test) -> Verdict {

@@ -14,6 +14,9 @@ use nix::unistd::write;
 use crate::cgroup::{Cgroup, open, unless_gone};
 use crate::error::{Error, Result};
 
+/// How often `cgroup.kill` is looked for in a cgroup that is there, before it is believed to lack it.
+const KILL_ATTEMPTS: usize = 16;
+
 /// What `cgroup.events` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Events {
@@ -30,13 +33,18 @@ impl Cgroup {
     pub fn kill(&self) -> Result<()> {
         let path = self.path.join("cgroup.kill");
         let failed = |errno, hint| Error::System { action: "writing 1 to", path: path.clone(), hint, errno };
-        let file = match open(&path, OFlag::O_WRONLY) {
-            Ok(file) => file,
-            Err(Errno::ENOENT) if self.events()?.is_none() => return Ok(()),
-            Err(Errno::ENOENT) => {
-                return Err(failed(Errno::ENOENT, " (cgroup.kill needs Linux 5.14)"));
+        let mut attempt = 1;
+        let file = loop {
+            match open(&path, OFlag::O_WRONLY) {
+                Ok(file) => break file,
+                Err(Errno::ENOENT) if self.events()?.is_none() => return Ok(()),
+                // Somebody else may have made it anew between the two.
+                Err(Errno::ENOENT) if attempt < KILL_ATTEMPTS => attempt += 1,
+                Err(Errno::ENOENT) => {
+                    return Err(failed(Errno::ENOENT, " (cgroup.kill needs Linux 5.14)"));
+                }
+                Err(errno) => return Err(failed(errno, "")),
             }
-            Err(errno) => return Err(failed(errno, "")),
         };
         match write(&file, b"1") {
             Ok(_) | Err(Errno::ENODEV) => Ok(()),
@@ -49,6 +57,11 @@ impl Cgroup {
     /// exist there is none.
     pub fn populated(&self) -> Result<bool> {
         Ok(self.events()?.is_some_and(|events| events.populated))
+    }
+
+    /// Whether all processes in it are frozen. A cgroup that does not exist is not.
+    pub fn frozen(&self) -> Result<bool> {
+        Ok(self.events()?.is_some_and(|events| events.frozen))
     }
 
     /// Waits until there is no process in the cgroup and its descendants, or the cgroup is gone;

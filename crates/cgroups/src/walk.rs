@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::cgroup::{open_at, unless_gone};
+use crate::error::gone;
 
 /// One step of a [`Walk`].
 pub(crate) enum Step<'a> {
@@ -72,7 +73,11 @@ fn children(of: &OwnedFd) -> Result<Vec<CString>, Errno> {
     };
     let mut names = Vec::new();
     for entry in Dir::from_fd(again)?.iter() {
-        let entry = entry?;
+        let entry = match entry {
+            // Removed while it is read.
+            Err(errno) if gone(errno) => break,
+            entry => entry?,
+        };
         let name: &CStr = entry.file_name();
         if entry.file_type() == Some(Type::Directory) && name != c"." && name != c".." {
             names.push(name.to_owned());

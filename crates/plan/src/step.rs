@@ -27,7 +27,7 @@ pub mod call {
         41 ACCEPT4 "accept4", 42 MMAP "mmap", 43 CLOSE "close", 44 CLOSE_RANGE "close_range", 45 FSTATFS "fstatfs",
         46 FCHOWN "fchown", 47 RT_SIGPROCMASK "rt_sigprocmask", 48 RT_SIGACTION "rt_sigaction", 49 READ "read",
         50 POLL "poll", 51 EXIT_GROUP "exit_group", 52 FCHMOD "fchmod",
-        53 OPEN_TREE_ATTR "open_tree_attr",
+        53 OPEN_TREE_ATTR "open_tree_attr", 54 READLINKAT "readlinkat",
     }
 }
 
@@ -229,7 +229,7 @@ steps! {
         path: Text<'a>,
         /// [`attach`] bits.
         flags: u8,
-    } calls OPENAT2 STATX MKDIRAT FSTATFS FCHMODAT MOVE_MOUNT CLOSE;
+    } calls OPENAT2 STATX MKDIRAT READLINKAT FSTATFS FCHMODAT MOVE_MOUNT CLOSE;
 
     /// Keeps the descriptor of the mount attached last for later steps, which number what is kept from
     /// 0. By its path it might not be found again: somebody who shares a directory above it with the container
@@ -263,7 +263,7 @@ steps! {
         path: Text<'a>,
         /// [`attach::NO_SYMLINKS`] or 0.
         flags: u8,
-    } calls CLOSE OPENAT2 STATX MKDIRAT;
+    } calls CLOSE OPENAT2 MKDIRAT READLINKAT;
 
     /// Takes the root of the mount attached last for the open directory: a fresh tmpfs at `/dev`.
     42 UseMountAsDirectory {} calls;
@@ -328,7 +328,7 @@ steps! {
     25 MakeDirectory {
         /// The path, absolute in the container.
         path: Text<'a>,
-    } calls OPENAT2 STATX MKDIRAT CLOSE;
+    } calls OPENAT2 MKDIRAT READLINKAT CLOSE;
 
     /// Opens a new pseudoterminal of the container's devpts by its multiplexer (TIOCGPTPEER, never by
     /// name: CVE-2025-52565), sends its master to the parent, makes it standard input, output and
@@ -342,7 +342,7 @@ steps! {
         uid: u32,
         /// 1: mount it at `/dev/console`.
         console: u8,
-    } calls OPENAT2 FSTATFS STATX IOCTL FCHOWN SENDMSG OPEN_TREE MKDIRAT MOVE_MOUNT DUP3 CLOSE;
+    } calls OPENAT2 FSTATFS STATX IOCTL FCHOWN SENDMSG OPEN_TREE MKDIRAT READLINKAT MOVE_MOUNT DUP3 CLOSE;
 
     /// setsid(2); with a terminal also makes it the controlling one.
     27 StartSession {
@@ -524,7 +524,7 @@ mod tests {
 
     #[test]
     fn every_call_has_a_name() {
-        for code in 1..=53 {
+        for code in 1..=54 {
             assert_ne!(call::name(code), "unknown call", "{code}");
         }
     }

@@ -37,6 +37,7 @@ pub(crate) mod errno {
     pub(crate) const EAGAIN: i32 = 11;
     pub(crate) const ENODEV: i32 = 19;
     pub(crate) const ENAMETOOLONG: i32 = 36;
+    pub(crate) const ELOOP: i32 = 40;
     pub(crate) const EPROTO: i32 = 71;
 }
 
@@ -138,6 +139,11 @@ pub(crate) fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
 
 pub(crate) fn symlinkat<T: Name + ?Sized, N: Name + ?Sized>(target: &T, at: Fd, path: &N) -> Result<()> {
     call!(symlinkat, SYMLINKAT, target.address(), at.0, path.address()).map(drop)
+}
+
+/// What a symbolic link says; how long it is. One that is longer than the buffer fills it.
+pub(crate) fn readlinkat<N: Name + ?Sized>(at: Fd, path: &N, buffer: &mut [u8]) -> Result<usize> {
+    call!(readlinkat, READLINKAT, at.0, path.address(), buffer.as_mut_ptr(), buffer.len())
 }
 
 pub(crate) fn unlinkat<N: Name + ?Sized>(at: Fd, path: &N) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Paths beneath the root. The root is hostile: every path is resolved by openat2(2) as if the root's
 //! descriptor were `/`, and never through a magic link.
 
-use no_frills_plan::Text;
+use no_frills_plan::{Text, call};
 
 use crate::kernel::{
     self, Failure, Fd, Name, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDWR,
@@ -16,29 +16,8 @@ pub(crate) enum Missing {
 }
 
 const PATH_MAX: usize = 4096;
-
-/// A copy of a part of a path, with a NUL behind it.
-struct Part {
-    bytes: [u8; PATH_MAX],
-}
-
-impl Part {
-    fn new(part: &[u8]) -> Result<Part> {
-        let mut bytes = [0; PATH_MAX];
-        let room = bytes.get_mut(..part.len()).filter(|_| part.len() < PATH_MAX);
-        let Some(room) = room else {
-            return Err(Failure { call: no_frills_plan::call::OPENAT2, errno: errno::ENAMETOOLONG });
-        };
-        room.copy_from_slice(part);
-        Ok(Part { bytes })
-    }
-}
-
-impl Name for Part {
-    fn address(&self) -> usize {
-        self.bytes.as_ptr() as usize
-    }
-}
+/// As many symbolic links as the kernel follows in one path.
+const LINKS_MAX: u32 = 40;
 
 /// How often a walk is tried that something renamed or mounted elsewhere has disturbed.
 const TRIES: u32 = 1000;
@@ -53,47 +32,6 @@ pub(crate) fn open<N: Name + ?Sized>(root: Fd, path: &N, flags: u64, resolve: u6
             result => return result,
         }
     }
-}
-
-/// Splits a path at its last slash: what leads to the last component, and that.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => {
-            path.split_at_checked(slash).map_or((path, &[]), |(parent, rest)| (parent, rest.get(1..).unwrap_or(&[])))
-        }
-        None => (&[], path),
-    }
-}
-
-/// Opens a path's directory, with those that lead to it made where missing (mode 0755).
-fn make_directories(root: Fd, path: &[u8], resolve: u64) -> Result<Fd> {
-    if path.is_empty() {
-        return open(root, c"/", O_PATH | O_DIRECTORY, resolve);
-    }
-    // From the end back to what exists, then forward again.
-    let mut there = path.len();
-    let mut fd = loop {
-        let prefix = path.get(..there).unwrap_or(path);
-        let opened = if prefix.is_empty() {
-            open(root, c"/", O_PATH | O_DIRECTORY, resolve)
-        } else {
-            open(root, &Part::new(prefix)?, O_PATH | O_DIRECTORY, resolve)
-        };
-        match opened {
-            Err(Failure { errno: errno::ENOENT, .. }) if !prefix.is_empty() => there = split(prefix).0.len(),
-            other => break other?,
-        }
-    };
-    while there < path.len() {
-        let rest = path.get(there + 1..).unwrap_or(&[]);
-        let component = rest.split(|byte| *byte == b'/').next().unwrap_or(rest);
-        make_directory(fd, &Part::new(component)?)?;
-        kernel::close(fd);
-        there += 1 + component.len();
-        // From the root again: the component may be a link that leads elsewhere beneath it.
-        fd = open(root, &Part::new(path.get(..there).unwrap_or(path))?, O_PATH | O_DIRECTORY, resolve)?;
-    }
-    Ok(fd)
 }
 
 /// Makes a directory; one that is there is as good.
@@ -125,25 +63,131 @@ pub(crate) fn open_destination(
     missing: impl FnOnce() -> Result<Missing>,
 ) -> Result<Fd> {
     match open(root, &path, O_PATH, resolve) {
-        Err(Failure { errno: errno::ENOENT, .. }) => {}
-        other => return other,
+        Err(Failure { errno: errno::ENOENT, .. }) => make(root, path, resolve, missing()?),
+        other => other,
     }
-    let (parent, name) = split(path.bytes());
-    let name = Part::new(name)?;
-    let directory = make_directories(root, parent, resolve)?;
-    match missing()? {
-        Missing::Directory => make_directory(directory, &name)?,
-        Missing::File => make_file(directory, &name)?,
-    }
-    kernel::close(directory);
-    open(root, &path, O_PATH, resolve)
 }
 
 /// Opens a directory, made where missing.
 pub(crate) fn open_directory(root: Fd, path: Text<'_>, resolve: u64) -> Result<Fd> {
-    let flags = O_PATH | O_DIRECTORY;
-    match open(root, &path, flags, resolve) {
-        Err(Failure { errno: errno::ENOENT, .. }) => make_directories(root, path.bytes(), resolve),
+    match open(root, &path, O_PATH | O_DIRECTORY, resolve) {
+        Err(Failure { errno: errno::ENOENT, .. }) => make(root, path, resolve, Missing::Directory),
         other => other,
     }
 }
+
+/// Makes what a path names, and the directories that lead to it (mode 0755).
+fn make(root: Fd, path: Text<'_>, resolve: u64, kind: Missing) -> Result<Fd> {
+    let mut way = Way { bytes: [0; PATH_MAX], length: 0 };
+    way.replace(0, 0, path.bytes())?;
+    for _ in 0..LINKS_MAX {
+        if let Some(fd) = way.make(root, resolve, kind)? {
+            return Ok(fd);
+        }
+    }
+    Err(Failure { call: call::OPENAT2, errno: errno::ELOOP })
+}
+
+/// A path of which parts are missing.
+struct Way {
+    /// With a NUL behind it.
+    bytes: [u8; PATH_MAX],
+    length: usize,
+}
+
+/// A part of a path, with a NUL behind it.
+struct Part<'b>(&'b [u8]);
+
+impl Name for Part<'_> {
+    fn address(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+}
+
+impl Way {
+    /// Makes component after component. `None`: one of them was a symbolic link to what does not exist,
+    /// as images have them (`/etc/resolv.conf`, `/var/run`). It was replaced by where it leads.
+    fn make(&mut self, root: Fd, resolve: u64, kind: Missing) -> Result<Option<Fd>> {
+        // From the end back to what exists, then forward again.
+        let mut there = self.before(self.length);
+        let mut fd = loop {
+            match self.open(root, there, O_PATH | O_DIRECTORY, resolve) {
+                Err(Failure { errno: errno::ENOENT, .. }) if there > 0 => there = self.before(there),
+                other => break other?,
+            }
+        };
+        while there < self.length {
+            let start = there + 1;
+            let rest = self.bytes.get(start..self.length).unwrap_or(&[]);
+            there = start + rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+            // Doubled slashes, in a link.
+            if there == start {
+                continue;
+            }
+            let is_last = there == self.length;
+            let flags = match kind {
+                Missing::File if is_last => self.with_part(start, there, |name| make_file(fd, name)).map(|()| O_PATH),
+                _ => self.with_part(start, there, |name| make_directory(fd, name)).map(|()| O_PATH | O_DIRECTORY),
+            }?;
+            // From the root again: the component may be a link that leads elsewhere beneath it.
+            match self.open(root, there, flags, resolve) {
+                Err(Failure { errno: errno::ENOENT, .. }) => {
+                    self.follow(fd, start, there)?;
+                    kernel::close(fd);
+                    return Ok(None);
+                }
+                next => {
+                    kernel::close(fd);
+                    fd = next?;
+                }
+            }
+        }
+        Ok(Some(fd))
+    }
+
+    /// Where the component that ends at a place begins: at its slash.
+    fn before(&self, end: usize) -> usize {
+        self.bytes.get(..end).and_then(|path| path.iter().rposition(|byte| *byte == b'/')).unwrap_or(0)
+    }
+
+    fn open(&mut self, root: Fd, end: usize, flags: u64, resolve: u64) -> Result<Fd> {
+        if end == 0 {
+            return open(root, c"/", flags, resolve);
+        }
+        self.with_part(0, end, |path| open(root, path, flags, resolve))
+    }
+
+    /// Calls with a part of the path that has a NUL behind it for as long.
+    fn with_part<T>(&mut self, start: usize, end: usize, deed: impl FnOnce(&Part<'_>) -> Result<T>) -> Result<T> {
+        let Some(place) = self.bytes.get_mut(end) else { return Err(TOO_LONG) };
+        let behind = core::mem::replace(place, 0);
+        let result = deed(&Part(self.bytes.get(start..end).unwrap_or(&[])));
+        if let Some(place) = self.bytes.get_mut(end) {
+            *place = behind;
+        }
+        result
+    }
+
+    /// Puts what a link in a directory says in the place of the link's name.
+    fn follow(&mut self, directory: Fd, start: usize, end: usize) -> Result<()> {
+        let mut target = [0; PATH_MAX];
+        let length = self.with_part(start, end, |name| kernel::readlinkat(directory, name, &mut target))?;
+        let target = target.get(..length).unwrap_or(&[]);
+        self.replace(if target.first() == Some(&b'/') { 0 } else { start }, end, target)
+    }
+
+    fn replace(&mut self, start: usize, end: usize, by: &[u8]) -> Result<()> {
+        let length = start + by.len() + (self.length - end);
+        if length >= PATH_MAX {
+            return Err(TOO_LONG);
+        }
+        self.bytes.copy_within(end..self.length, start + by.len());
+        if let Some(room) = self.bytes.get_mut(start..start + by.len()) {
+            room.copy_from_slice(by);
+        }
+        self.length = length;
+        Ok(())
+    }
+}
+
+const TOO_LONG: Failure = Failure { call: call::OPENAT2, errno: errno::ENAMETOOLONG };

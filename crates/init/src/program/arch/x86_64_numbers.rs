@@ -35,6 +35,7 @@ numbers! {
     fchownat SYS_fchownat = 260
     unlinkat SYS_unlinkat = 263
     symlinkat SYS_symlinkat = 266
+    readlinkat SYS_readlinkat = 267
     fchmodat SYS_fchmodat = 268
     unshare SYS_unshare = 272
     accept4 SYS_accept4 = 288
