@@ -552,14 +552,15 @@ mod tests {
         let directory = Directory::new(root.path(), "x").unwrap();
         let journal = directory.claim().unwrap();
         assert!(matches!(directory.claim(), Err(Error::Exists(id)) if id == "x"));
-        // Another command waits for the lock, and finds the container gone when it gets it.
+        // Another command waits for the lock, and finds the container gone when it gets it; or it comes between
+        // the removal of the journal and that of the directory, which look half-made then.
         let waiting = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| directory.lock());
             directory.remove(true).unwrap();
             drop(journal);
             waiting.join().unwrap()
         });
-        assert!(matches!(waiting, Err(Error::NotFound)));
+        assert!(matches!(waiting, Err(Error::NotFound) | Ok(None)), "{waiting:?}");
         directory.remove(true).unwrap();
     }
 
