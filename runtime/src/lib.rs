@@ -39,6 +39,7 @@ mod config;
 mod console;
 mod container;
 mod error;
+mod init;
 mod launch;
 mod print;
 mod signal;
@@ -52,7 +53,7 @@ pub mod time;
 struct Readme;
 
 pub use bundle::Bundle;
-pub use compile::{CompileOptions, IdMaps, Pointer, Program, SOURCE_BATCH, Source, compile};
+pub use compile::{CompileOptions, IdMaps, Pointer, Program, SOURCE_BATCH, Source, SourceKind, compile};
 pub use config::{Config, ConfigError, mount_options};
 pub use container::{Container, CreateOptions, ExitStatus, Runtime};
 pub use error::{Error, Result};

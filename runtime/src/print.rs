@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use no_frills_cgroups::{CgroupsPath, devices};
-use no_frills_plan::{Plan, Step, Text, Texts, Within, attach, call};
+use no_frills_plan::{Plan, Step, Text, Texts, Within, attach, call, join};
 use serde_json::{Map, Value, json};
 
-use crate::compile::{Pointer, Program, SOURCE_BATCH};
+use crate::compile::{Pointer, Program, SOURCE_BATCH, SourceKind};
 use crate::config::{CAPABILITIES, RLIMITS, attr, namespace, propagation};
 
 /// Names of bits, for [`flags`].
 type Names = &'static [(u64, &'static str)];
 
 const CLONE: Names = &[
+    (namespace::TIME, "CLONE_NEWTIME"),
     (namespace::USER, "CLONE_NEWUSER"),
     (namespace::MOUNT, "CLONE_NEWNS"),
     (namespace::PID, "CLONE_NEWPID"),
@@ -145,15 +146,25 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::SetUndumpable {}
         | Step::UseMountAsDirectory {}
         | Step::KeepMount {}
+        | Step::ReceiveSources {}
+        | Step::Sync {}
+        | Step::UseCurrentRoot {}
         | Step::Ready {} => Vec::new(),
         Step::Unshare { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
         Step::SetHostname { name } | Step::SetDomainname { name } | Step::JoinSessionKeyring { name } => {
             vec![Shown::text("name", name)]
         }
         Step::SetPropagation { propagation } => vec![Shown::flags("propagation", propagation, PROPAGATION)],
-        Step::ReceiveSources { count } => vec![Shown::number("count", count)],
+        Step::JoinNamespaces { source, kinds, mode } => {
+            let mode = Shown::word("mode", join_mode(mode).to_owned());
+            vec![Shown::number("source", source), Shown::flags("kinds", kinds.into(), CLONE), mode]
+        }
+        Step::Fork { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
+        Step::WriteProc { path, content } => vec![Shown::text("path", path), Shown::text("content", content)],
         Step::LookUpHome { uid } => vec![Shown::number("uid", uid)],
-        Step::AttachRoot { source } | Step::UseSource { source } => vec![Shown::number("source", source)],
+        Step::AttachRoot { source } | Step::UseSource { source } | Step::UseProcfs { source } => {
+            vec![Shown::number("source", source)]
+        }
         Step::FsOpen { fstype } => vec![Shown::text("fstype", fstype)],
         Step::FsString { key, value } => vec![Shown::text("key", key), Shown::text("value", value)],
         Step::FsFlag { key } => vec![Shown::text("key", key)],
@@ -211,6 +222,19 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
             vec![Shown::texts("arguments", arguments), Shown::texts("environment", environment)]
         }
     }
+}
+
+fn join_mode(mode: u8) -> &'static str {
+    match mode {
+        join::MUST => "MUST",
+        join::MAY => "MAY",
+        join::IF_REFUSED => "IF_REFUSED",
+        _ => "?",
+    }
+}
+
+fn shown(text: Text<'_>) -> String {
+    String::from_utf8_lossy(text.bytes()).into_owned()
 }
 
 fn mount_attributes(set: u64, clear: u64, propagation: u64, recursive: u8) -> Vec<Shown> {
@@ -321,13 +345,11 @@ impl Program {
         let mut deeds = vec![self.make_cgroup()];
         deeds.extend(self.device_deeds());
         deeds.extend(self.sources.iter().enumerate().map(|(number, source)| {
-            let path = path_text(&source.path);
-            let fields = vec![
-                Shown { name: "source", text: format!("source={}", number % SOURCE_BATCH), value: number.into() },
-                Shown { name: "path", text: format!("{path:?}"), value: path.into() },
-                Shown::names("flags", tree_flags(source.recursive)),
-            ];
-            Deed { pointer: source.pointer, name: "open_tree", fields }
+            let (name, mut rest) = source_deed(&source.kind);
+            let mut fields =
+                vec![Shown { name: "source", text: format!("source={}", number % SOURCE_BATCH), value: number.into() }];
+            fields.append(&mut rest);
+            Deed { pointer: source.pointer, name, fields }
         }));
         let mut clone = flags(self.clone_flags, CLONE);
         clone.extend(["CLONE_INTO_CGROUP", "CLONE_PIDFD"].map(str::to_owned));
@@ -415,7 +437,8 @@ impl Program {
             Step::UseSource { source } => {
                 let batches = steps.get(..begin)?.iter().filter(|step| matches!(step, Step::ReceiveSources { .. }));
                 let source = self.sources.get(batches.count() * SOURCE_BATCH + *source as usize)?;
-                format!("mounting {:?}", path_text(&source.path))
+                let SourceKind::Tree { path, .. } = &source.kind else { return None };
+                format!("mounting {:?}", path_text(path))
             }
             Step::UseKept { kept } => return Some(format!("changing the mount at {:?}", kept_at(steps, *kept)?)),
             _ => return None,
@@ -453,6 +476,22 @@ fn insert(object: &mut Map<String, Value>, fields: Vec<Shown>) {
 
 fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+/// What the parent does for a source, and with what.
+fn source_deed(kind: &SourceKind) -> (&'static str, Vec<Shown>) {
+    let shown =
+        |path: &Path| Shown { name: "path", text: format!("{:?}", path_text(path)), value: path_text(path).into() };
+    match kind {
+        SourceKind::Tree { path, recursive } => {
+            ("open_tree", vec![shown(path), Shown::names("flags", tree_flags(*recursive))])
+        }
+        SourceKind::Namespace { path, kind } => {
+            ("open_namespace", vec![shown(path), Shown::names("kind", flags(*kind, CLONE))])
+        }
+        SourceKind::Container => ("pidfd_open", Vec::new()),
+        SourceKind::Procfs => ("mount_procfs", Vec::new()),
+    }
 }
 
 fn tree_flags(recursive: bool) -> Vec<String> {
@@ -494,7 +533,18 @@ fn action(step: &Step<'_>) -> String {
         Step::SetDomainname { name } => format!("setting the domain name {name:?}"),
         Step::LoopbackUp {} => "bringing the loopback interface up".to_owned(),
         Step::SetPropagation { .. } => "detaching the propagation of mounts from the host's".to_owned(),
-        Step::ReceiveSources { count } => format!("receiving {count} mounts"),
+        Step::ReceiveSources {} => "receiving descriptors".to_owned(),
+        Step::JoinNamespaces { kinds, .. } => {
+            format!("joining namespaces {}", flags(u64::from(*kinds), CLONE).join("|"))
+        }
+        Step::Fork { flags: 0 } => "making the container's process".to_owned(),
+        Step::Fork { flags: bits } => {
+            format!("making the container's process in namespaces {}", flags(u64::from(*bits), CLONE).join("|"))
+        }
+        Step::Sync {} => "waiting for the hooks".to_owned(),
+        Step::UseProcfs { .. } => "taking the procfs".to_owned(),
+        Step::WriteProc { path, content } => format!("writing {content:?} to \"/proc/{}\"", shown(*path)),
+        Step::UseCurrentRoot {} => "opening the root".to_owned(),
         Step::AttachRoot { .. } => "mounting the root".to_owned(),
         Step::FsOpen { fstype } => format!("opening the file system {fstype:?}"),
         Step::FsString { key, value } => format!("setting the option {}", option(*key, Some(*value))),

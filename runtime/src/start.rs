@@ -22,7 +22,7 @@ use no_frills_sys::socket;
 
 use crate::compile::Pointer;
 use crate::error::{Error, Result};
-use crate::launch::{program_failed, socket_send};
+use crate::init::{program_failed, socket_send};
 use crate::state::{Directory, Record};
 
 /// Calls `with` with the socket's address.

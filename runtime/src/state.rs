@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ROOT/ID/             the directory is the claim of the name: mkdir(2) decides between two creates
-//!   state.json         the journal: one record a line, the last whole line counts
+//!   state.json         the journal: the configuration, then one record a line, of which the last whole line counts
 //!   start.sock         where `start` connects, as long as the container is created and not started
 //! ```
 //!
@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -114,7 +115,7 @@ pub(crate) struct Process {
 }
 
 /// Of the journal's format.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const STATE_FILE: &str = "state.json";
 const START_SOCKET: &str = "start.sock";
 
@@ -362,24 +363,50 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// The last whole line that can be read as a record. `None`: there is no whole line.
-fn read_record(file: &File, path: &Path) -> Result<Option<Record>> {
+/// How a journal begins: the length of the configuration, in bytes, which follows on a line of its own.
+const HEAD: &str = "{\"document\":";
+
+/// Where in a journal the configuration lies, and the records. `None`: neither is whole.
+fn parts(text: &[u8]) -> Option<(Range<usize>, &[u8])> {
+    let line = text.iter().position(|byte| *byte == b'\n')?;
+    let length = text.get(HEAD.len()..line)?.strip_suffix(b"}")?;
+    let length: usize = std::str::from_utf8(length).ok()?.parse().ok()?;
+    let start = line + 1;
+    let end = start.checked_add(length)?;
+    Some((start..end, text.get(end.checked_add(1)?..)?))
+}
+
+fn read_all(file: &File, path: &Path) -> Result<Vec<u8>> {
+    // More than nearly every journal has, so that it is read at once.
+    const ROOM: usize = 8192;
     let mut text = Vec::new();
     loop {
         let have = text.len();
-        text.resize(have + 4096, 0);
+        text.resize(have + ROOM, 0);
         let room = text.get_mut(have..).unwrap_or(&mut []);
         let count = file.read_at(room, have as u64).map_err(Error::at("reading", path))?;
         text.truncate(have + count);
         // A read that does not fill its room has come to the end.
-        if count < 4096 {
-            break;
+        if count < ROOM {
+            return Ok(text);
         }
     }
-    let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
-    let whole = text.get(..end).unwrap_or(&[]);
-    let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
+}
+
+/// The last whole line that can be read as a record. `None`: there is no whole line.
+fn read_record(file: &File, path: &Path) -> Result<Option<Record>> {
+    let text = read_all(file, path)?;
     let unreadable = |reason: String| Error::State { path: path.to_owned(), reason };
+    let Some(first) = text.split(|byte| *byte == b'\n').next().filter(|first| first.len() < text.len()) else {
+        return Ok(None);
+    };
+    if !first.starts_with(HEAD.as_bytes()) {
+        return Err(unreadable("it does not begin as a journal of this version does".to_owned()));
+    }
+    let Some((_, records)) = parts(&text) else { return Ok(None) };
+    let Some(end) = records.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
+    let whole = records.get(..end).unwrap_or(&[]);
+    let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
     let record: Record = serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
     if record.version == VERSION {
         Ok(Some(record))
@@ -406,14 +433,25 @@ impl Journal {
         self.file.metadata().map_err(Error::at("reading", &self.path))
     }
 
-    /// Appends a record. A record that does not fit on the disk is taken back, so that the next begins on a
-    /// line of its own.
+    /// Begins the journal with the configuration, and appends the first record.
+    pub(crate) fn begin(&mut self, document: &[u8], record: &Record) -> Result<()> {
+        let mut text = format!("{HEAD}{}}}\n", document.len()).into_bytes();
+        text.reserve(document.len() + 1024);
+        text.extend_from_slice(document);
+        text.push(b'\n');
+        self.append(text, record)
+    }
+
+    /// Appends a record.
     pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
-        let mut line = match serde_json::to_vec(record) {
-            Ok(line) => line,
-            // A path that is not UTF-8 cannot be recorded in JSON.
-            Err(error) => return Err(Error::State { path: self.path.clone(), reason: error.to_string() }),
-        };
+        self.append(Vec::with_capacity(1024), record)
+    }
+
+    /// What does not fit on the disk is taken back, so that the next record begins on a line of its own.
+    fn append(&mut self, mut line: Vec<u8>, record: &Record) -> Result<()> {
+        // A path that is not UTF-8 cannot be recorded in JSON.
+        serde_json::to_writer(&mut line, record)
+            .map_err(|error| Error::State { path: self.path.clone(), reason: error.to_string() })?;
         line.push(b'\n');
         match (&self.file).write(&line) {
             Ok(written) if written == line.len() => Ok(()),
@@ -424,6 +462,16 @@ impl Journal {
             }
             Err(error) => Err(Error::at("writing", &self.path)(error)),
         }
+    }
+
+    /// The configuration that the container was made with. `None`: half made.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for exec and hooks, which come next"))]
+    pub(crate) fn document(&self) -> Result<Option<Vec<u8>>> {
+        let mut text = read_all(&self.file, &self.path)?;
+        let Some((document, _)) = parts(&text) else { return Ok(None) };
+        text.truncate(document.end);
+        text.drain(..document.start);
+        Ok(Some(text))
     }
 
     /// The last record.
@@ -478,12 +526,21 @@ mod tests {
         }
     }
 
+    fn open_for_reading(directory: &Directory) -> File {
+        File::open(directory.state_file()).unwrap()
+    }
+
     #[test]
     fn the_last_whole_record_counts_wherever_the_journal_is_cut() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::new(root.path(), "x").unwrap();
         let mut journal = directory.claim().unwrap();
-        journal.write(&record(1)).unwrap();
+        let document = b"{\n  \"ociVersion\": \"1.3.0\"\n}\n";
+        journal.begin(document, &record(1)).unwrap();
+        assert_eq!(
+            Journal { file: open_for_reading(&directory), path: PathBuf::new() }.document().unwrap().unwrap(),
+            document
+        );
         let first = std::fs::metadata(directory.state_file()).unwrap().len();
         journal.write(&record(2)).unwrap();
         let whole = std::fs::read(directory.state_file()).unwrap();
@@ -506,8 +563,9 @@ mod tests {
         drop(directory.claim().unwrap());
         std::fs::write(directory.state_file(), b"\xff\xfe\n").unwrap();
         assert!(matches!(directory.read(), Err(Error::State { .. })));
-        let other = serde_json::to_string(&Record { version: 99, ..record(1) }).unwrap() + "\n";
-        std::fs::write(directory.state_file(), other).unwrap();
+        std::fs::remove_file(directory.state_file()).unwrap();
+        std::fs::remove_dir(directory.path()).unwrap();
+        directory.claim().unwrap().begin(b"{}", &Record { version: 99, ..record(1) }).unwrap();
         assert!(directory.read().unwrap_err().to_string().contains("format 99"));
     }
 
@@ -529,7 +587,7 @@ mod tests {
         drop(journal);
         // Its maker is at work: it is interrupted, then waited for.
         let mut journal = directory.claim().unwrap();
-        journal.write(&record(1)).unwrap();
+        journal.begin(b"{}", &record(1)).unwrap();
         let (sender, interrupted) = std::sync::mpsc::channel();
         let waiting = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {

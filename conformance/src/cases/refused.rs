@@ -55,7 +55,6 @@ const CASES: &[Later] = later! {
     "refused/personality": "/linux/personality", json!({"domain": "LINUX32"});
     "refused/time-offsets": "/linux/timeOffsets", json!({"boottime": {"secs": 100}});
     "refused/time-namespace": "/linux/namespaces/0", json!({"type": "time"});
-    "refused/namespace-path": "/linux/namespaces/0/path", json!("/proc/1/ns/pid");
     "refused/scheduler": "/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 5});
     "refused/io-priority": "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
     "refused/idmapped-mount": "/mounts/1/uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}]);

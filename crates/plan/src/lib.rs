@@ -36,4 +36,4 @@ mod step;
 pub use builder::PlanBuilder;
 pub use encoding::{Bytes, DecodeError, Plan, Steps, Text, Texts, Words};
 pub use message::{Kind, MESSAGE_MAX, MESSAGE_TEXT_MAX, Message};
-pub use step::{KEPT_MAX, Step, Within, attach, call};
+pub use step::{KEPT_MAX, Step, Within, attach, call, join};

@@ -31,11 +31,17 @@ pub enum Kind {
     Warning = 7,
     /// From init: the master side of the terminal is attached.
     Console = 8,
+    /// From init: another process goes on in its place; `detail` is its pid as the parent sees it, its pidfd is attached.
+    Forked = 9,
+    /// From init: [`Step::Sync`](crate::Step::Sync) is reached.
+    Sync = 10,
+    /// To init: go on after [`Step::Fork`](crate::Step::Fork) or [`Step::Sync`](crate::Step::Sync).
+    Continue = 11,
 }
 
 impl Kind {
     fn from_code(code: u8) -> Option<Kind> {
-        const ALL: [Kind; 8] = [
+        const ALL: [Kind; 11] = [
             Kind::Setup,
             Kind::Sources,
             Kind::Created,
@@ -44,6 +50,9 @@ impl Kind {
             Kind::Failed,
             Kind::Warning,
             Kind::Console,
+            Kind::Forked,
+            Kind::Sync,
+            Kind::Continue,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == code)
     }

@@ -7,6 +7,8 @@ pub mod call {
     macro_rules! calls {
         ($($code:literal $name:ident $text:literal,)*) => {
             $(#[doc = concat!("`", $text, "`")] pub const $name: u8 = $code;)*
+            #[cfg(test)]
+            pub(crate) const ALL: &[u8] = &[$($code),*];
             /// The name of a call, as strace prints it.
             pub fn name(code: u8) -> &'static str {
                 match code { $($code => $text,)* _ => "unknown call" }
@@ -27,7 +29,8 @@ pub mod call {
         41 ACCEPT4 "accept4", 42 MMAP "mmap", 43 CLOSE "close", 44 CLOSE_RANGE "close_range", 45 FSTATFS "fstatfs",
         46 FCHOWN "fchown", 47 RT_SIGPROCMASK "rt_sigprocmask", 48 RT_SIGACTION "rt_sigaction", 49 READ "read",
         50 POLL "poll", 51 EXIT_GROUP "exit_group", 52 FCHMOD "fchmod",
-        53 OPEN_TREE_ATTR "open_tree_attr", 54 READLINKAT "readlinkat",
+        53 OPEN_TREE_ATTR "open_tree_attr", 54 READLINKAT "readlinkat", 55 SETNS "setns", 56 CLONE3 "clone3",
+        57 WRITE "write",
     }
 }
 
@@ -44,6 +47,16 @@ pub mod attach {
     /// The path is a name in the open directory, which is the root of a fresh file system of this plan:
     /// nobody else has reached it, so there is nothing to resolve.
     pub const IN_DIRECTORY: u8 = 8;
+}
+
+/// How [`Step::JoinNamespaces`] takes a refusal (`EPERM`).
+pub mod join {
+    /// It fails.
+    pub const MUST: u8 = 0;
+    /// It goes on.
+    pub const MAY: u8 = 1;
+    /// It fails; and it is tried only if it was refused before, under [`MAY`].
+    pub const IF_REFUSED: u8 = 2;
 }
 
 /// The mount beneath which a path is resolved.
@@ -157,10 +170,7 @@ steps! {
     } calls MOUNT_SETATTR;
 
     /// Receives further sources; their numbering starts again at 0.
-    7 ReceiveSources {
-        /// How many.
-        count: u32,
-    } calls CLOSE RECVMSG;
+    7 ReceiveSources {} calls CLOSE RECVMSG;
 
     /// Attaches the rootfs, a detached tree, on top of `/` and makes it the current directory. It is
     /// the root beneath which later steps resolve paths.
@@ -443,6 +453,48 @@ steps! {
     /// while it prepares the container (CVE-2016-9962).
     41 SetUndumpable {} calls PRCTL;
 
+    /// setns(2) into a namespace, or with a pidfd into several of a process's. Which of those that the
+    /// configuration names by path belong to the user namespace that it names, and may be entered only from in there,
+    /// is not known before: they are tried before and after it.
+    47 JoinNamespaces {
+        /// The descriptor's number among the sources.
+        source: u32,
+        /// `CLONE_NEW*`.
+        kinds: u32,
+        /// [`join`] modes.
+        mode: u8,
+    } calls SETNS;
+
+    /// Goes on as another process, which is born into the pid namespace that was joined, and into new ones.
+    /// It is the parent's child too (`CLONE_PARENT`), and waits until the parent has got its pid and pidfd and has done its part,
+    /// the id maps.
+    48 Fork {
+        /// `CLONE_NEWUSER`, `CLONE_NEWPID`: those to make.
+        flags: u32,
+    } calls CLONE3 SENDMSG RECVMSG EXIT_GROUP;
+
+    /// Says that the container is set up but for entering its root, and waits until the parent has done what it
+    /// has to do then: hooks.
+    49 Sync {} calls SENDMSG RECVMSG;
+
+    /// Takes a source as the procfs in which [`WriteProc`](Step::WriteProc) works: it is the parent's own, so that nothing that
+    /// is mounted in the container can take its place (CVE-2025-52881).
+    50 UseProcfs {
+        /// Its number among the sources.
+        source: u32,
+    } calls;
+
+    /// Writes to a file of procfs, in one write.
+    51 WriteProc {
+        /// The file, relative to the root of procfs.
+        path: Text<'a>,
+        /// What to write.
+        content: Text<'a>,
+    } calls OPENAT2 WRITE CLOSE;
+
+    /// Takes the current root as the one beneath which later steps resolve paths: that of the mount namespace that was joined.
+    52 UseCurrentRoot {} calls CLOSE OPENAT2;
+
     /// execve(2) of what [`FindProgram`](Step::FindProgram) found.
     40 Execute {
         /// `argv`.
@@ -524,8 +576,9 @@ mod tests {
 
     #[test]
     fn every_call_has_a_name() {
-        for code in 1..=54 {
-            assert_ne!(call::name(code), "unknown call", "{code}");
+        for (index, code) in call::ALL.iter().enumerate() {
+            assert_ne!(call::name(*code), "unknown call", "{code}");
+            assert!(!call::ALL[..index].contains(code), "{code} is given twice");
         }
     }
 }

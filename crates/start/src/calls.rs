@@ -21,6 +21,7 @@ system_calls! {
     "flock" = SYS_flock
     "fork" = SYS_fork
     "fstat64" = SYS_fstat
+    "fstatfs64" = SYS_fstatfs
     "ftruncate64" = SYS_ftruncate
     "getegid" = SYS_getegid
     "geteuid" = SYS_geteuid

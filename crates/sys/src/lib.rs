@@ -11,6 +11,7 @@ pub mod limits;
 pub mod lock;
 pub mod memfd;
 pub mod mount;
+pub mod namespace;
 pub mod pidfd;
 pub mod socket;
 pub mod spawn;

@@ -23,7 +23,7 @@ const S_IFBLK: u32 = 0o060_000;
 
 /// A new user namespace may not make devices: there they are the host's, mounted over.
 fn are_bound(config: &Config) -> bool {
-    config.linux.namespaces & namespace::USER != 0
+    config.linux.own() & namespace::USER != 0
 }
 
 /// A `/dev` that was bound is somebody's own, perhaps the host's: nothing is made or changed in it.
@@ -61,14 +61,6 @@ fn configured(config: &Config) -> impl Iterator<Item = &Device> {
         .devices
         .iter()
         .filter(move |device| device.path != "/dev/ptmx" && (own_dev || !device.path.starts_with("/dev/")))
-}
-
-/// How many devices need a tree from the host.
-pub(super) fn count_sources(config: &Config) -> usize {
-    if !are_bound(config) {
-        return 0;
-    }
-    defaults(config).count() + configured(config).filter(|device| device.kind != DeviceKind::Fifo).count()
 }
 
 pub(super) fn make_all(steps: &mut Builder<'_>) {
@@ -140,7 +132,7 @@ fn device_type(kind: DeviceKind) -> u32 {
 
 /// Mounts the host's device of the same path, if it is the one that is meant.
 fn bind(steps: &mut Builder<'_>, at: Pointer, path: &str, kind: u32, device: u64) {
-    let source = steps.source(at, path.into(), false);
+    let source = steps.tree(at, path.into(), false);
     steps.push(at, &Step::UseSource { source });
     steps.push(at, &Step::CheckDevice { kind, device });
     steps.push(at, &receive_only(false));

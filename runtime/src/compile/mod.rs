@@ -23,9 +23,9 @@ use std::path::{Path, PathBuf};
 
 use no_frills_cgroups::CgroupsPath;
 use no_frills_cgroups::devices::{self, Rule};
-use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach};
+use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
-use crate::config::{Config, ConfigError, IdMapping, NOT_YET, is_mapped, namespace, propagation};
+use crate::config::{Config, ConfigError, IdMapping, NAMESPACES, NOT_YET, is_mapped, namespace, propagation};
 pub use pointer::Pointer;
 
 /// What, beside the configuration, decides what is done.
@@ -41,15 +41,36 @@ pub struct CompileOptions<'a> {
     pub no_new_keyring: bool,
 }
 
-/// A tree of mounts that the parent clones from the host's, detached, for init to attach.
+/// A descriptor that the parent opens and sends to init.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Its path on the host, absolute.
-    pub path: PathBuf,
-    /// Whether the mounts below it come along.
-    pub recursive: bool,
+    /// Of what.
+    pub kind: SourceKind,
     /// The setting that asks for it.
     pub pointer: Pointer,
+}
+
+/// What a [`Source`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A tree of mounts, cloned from the host's and detached, for init to attach.
+    Tree {
+        /// Its path on the host, absolute.
+        path: PathBuf,
+        /// Whether the mounts below it come along.
+        recursive: bool,
+    },
+    /// A namespace to join.
+    Namespace {
+        /// Its path on the host.
+        path: PathBuf,
+        /// Its type, `CLONE_NEW*`: what the path leads to is held against it.
+        kind: u64,
+    },
+    /// The container's first process, whose namespaces are joined.
+    Container,
+    /// A procfs that nobody else reaches.
+    Procfs,
 }
 
 /// Descriptors go to init in batches of at most this many; one message holds no more than 253
@@ -57,7 +78,7 @@ pub struct Source {
 pub const SOURCE_BATCH: usize = 200;
 
 /// A process cannot move into another pid namespace, and whether it may make the others is decided by its
-/// user namespace.
+/// user namespace. Where namespaces are joined before, they are made by [`Step::Fork`].
 const BORN_INTO: u64 = namespace::USER | namespace::PID;
 
 /// What the parent writes for a new user namespace.
@@ -74,10 +95,14 @@ pub struct IdMaps {
 pub struct Program {
     /// `CLONE_NEW*` for clone3(2): the namespaces that init must be born into. The others it makes for itself.
     pub clone_flags: u64,
+    /// Whether another process goes on in init's place: [`Step::Fork`].
+    pub forks: bool,
+    /// Whether init waits for the parent before it enters the root: [`Step::Sync`].
+    pub syncs: bool,
     /// Present with a new user namespace.
     pub id_maps: Option<IdMaps>,
     /// What the parent clones and sends, in batches of [`SOURCE_BATCH`]: steps number the sources
-    /// within their batch. The first of all is the rootfs.
+    /// within their batch. The first tree of all is the rootfs.
     pub sources: Vec<Source>,
     /// Init's part.
     pub steps: PlanBuilder,
@@ -103,7 +128,11 @@ pub struct Program {
 impl Program {
     /// The rootfs on the host.
     pub fn rootfs(&self) -> &Path {
-        self.sources.first().map_or(Path::new(""), |source| &source.path)
+        let mut trees = self.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Tree { path, .. } => Some(path.as_path()),
+            _ => None,
+        });
+        trees.next().unwrap_or(Path::new(""))
     }
 
     /// The setting that a step came from.
@@ -131,7 +160,9 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     let device_program = devices::compile_container(&device_rules)
         .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
     Ok(Program {
-        clone_flags: config.linux.namespaces & BORN_INTO,
+        clone_flags: if forks(config) { 0 } else { config.linux.namespaces & BORN_INTO },
+        forks: forks(config),
+        syncs: false,
         id_maps: id_maps(config)?,
         sources: steps.sources,
         steps: steps.plan,
@@ -153,8 +184,8 @@ struct Builder<'a> {
     plan: PlanBuilder,
     pointers: Vec<Pointer>,
     sources: Vec<Source>,
-    /// How many sources there will be: a batch is announced before it is used.
-    sources_total: usize,
+    /// Whether init has the procfs.
+    has_procfs: bool,
     /// The places in `mounts` of what init has kept.
     kept: Vec<u32>,
     directory: OpenDirectory,
@@ -170,15 +201,13 @@ enum OpenDirectory {
 
 impl<'a> Builder<'a> {
     fn new(config: &'a Config, options: &'a CompileOptions<'a>) -> Builder<'a> {
-        let sources_total =
-            1 + mounts::count_sources(config) + device_nodes::count_sources(config) + mounts::count_masks(config);
         Builder {
             config,
             options,
             plan: PlanBuilder::new(),
             pointers: Vec::with_capacity(128),
-            sources: Vec::with_capacity(sources_total),
-            sources_total,
+            sources: Vec::with_capacity(8),
+            has_procfs: false,
             kept: Vec::new(),
             directory: OpenDirectory::None,
         }
@@ -189,16 +218,31 @@ impl<'a> Builder<'a> {
         self.pointers.push(pointer);
     }
 
+    /// Adds a tree of mounts and returns its number in its batch.
+    fn tree(&mut self, pointer: Pointer, path: PathBuf, recursive: bool) -> u32 {
+        self.source(pointer, SourceKind::Tree { path, recursive })
+    }
+
     /// Adds a source and returns its number in its batch.
-    fn source(&mut self, pointer: Pointer, path: PathBuf, recursive: bool) -> u32 {
+    fn source(&mut self, pointer: Pointer, kind: SourceKind) -> u32 {
         let number = self.sources.len();
         let in_batch = number % SOURCE_BATCH;
         if number > 0 && in_batch == 0 {
-            let count = (self.sources_total - number).min(SOURCE_BATCH) as u32;
-            self.push(pointer, &Step::ReceiveSources { count });
+            self.push(pointer, &Step::ReceiveSources {});
         }
-        self.sources.push(Source { path, recursive, pointer });
+        self.sources.push(Source { kind, pointer });
         in_batch as u32
+    }
+
+    /// Has init write to a file of procfs, by its path there.
+    #[expect(dead_code, reason = "the settings that need it come next")]
+    fn write_proc(&mut self, pointer: Pointer, path: &str, content: &str) {
+        if !self.has_procfs {
+            self.has_procfs = true;
+            let source = self.source(pointer, SourceKind::Procfs);
+            self.push(pointer, &Step::UseProcfs { source });
+        }
+        self.push(pointer, &Step::WriteProc { path: text(path), content: text(content) });
     }
 
     /// Attaches the mount that was made; `flags` are bits of [`attach`]. Symbolic links of the image or
@@ -236,11 +280,17 @@ impl<'a> Builder<'a> {
 
     fn begin(&mut self) {
         let linux = &self.config.linux;
-        if !self.has(namespace::PID) {
+        if linux.namespaces & namespace::PID == 0 || forks(self.config) {
             self.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
         }
+        self.join_namespaces();
+        if forks(self.config) {
+            let flags = (linux.namespaces & BORN_INTO) as u32;
+            self.push(Pointer::NAMESPACES, &Step::Fork { flags });
+        }
         // Without a root of its own the namespace has nobody to become.
-        if self.has(namespace::USER) && is_mapped(&linux.uid_mappings, 0) && is_mapped(&linux.gid_mappings, 0) {
+        let has_root = is_mapped(&linux.uid_mappings, 0) && is_mapped(&linux.gid_mappings, 0);
+        if self.has(namespace::USER) && has_root || linux.joins(namespace::USER) {
             self.push(Pointer::UID_MAPPINGS, &Step::BecomeRoot {});
         }
         // What is made with a namespace, as the queues of the ipc namespace, belongs to who makes it; and while the kernel
@@ -251,12 +301,35 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Joins what the configuration names by path. The caller, who may be root, tries what it can before it joins the user
+    /// namespace, since it loses its rights over the others with that; the rest, which may belong to it, comes after.
+    fn join_namespaces(&mut self) {
+        let linux = &self.config.linux;
+        let in_order = |kind| linux.joined.iter().find(move |joined| joined.kind == kind);
+        let mut sources = Vec::with_capacity(linux.joined.len());
+        for joined in NAMESPACES.iter().filter_map(|(kind, _)| in_order(*kind)) {
+            let at = Pointer::namespace(joined.index);
+            let kind = SourceKind::Namespace { path: joined.path.as_str().into(), kind: joined.kind };
+            sources.push((at, self.source(at, kind), joined.kind));
+        }
+        let joins_user = linux.joins(namespace::USER);
+        for (at, source, kind) in &sources {
+            let mode = if joins_user && *kind != namespace::USER { join::MAY } else { join::MUST };
+            self.push(*at, &Step::JoinNamespaces { source: *source, kinds: *kind as u32, mode });
+        }
+        let others = sources.iter().filter(|(_, _, kind)| joins_user && *kind != namespace::USER);
+        for (at, source, kind) in others {
+            let step = Step::JoinNamespaces { source: *source, kinds: *kind as u32, mode: join::IF_REFUSED };
+            self.push(*at, &step);
+        }
+    }
+
     fn attach_root(&mut self) {
         let pointer = Pointer::to("/root/path");
         // Before anything is attached, or a shared root of the host would get it too.
         self.push(Pointer::NO_SETTING, &Step::SetPropagation { propagation: propagation::SLAVE });
         let path = self.options.bundle.join(&self.config.root.path);
-        let source = self.source(pointer, path, true);
+        let source = self.tree(pointer, path, true);
         self.push(pointer, &Step::UseSource { source });
         self.push(pointer, &receive_only(true));
         self.push(pointer, &Step::AttachRoot { source });
@@ -279,6 +352,14 @@ impl<'a> Builder<'a> {
         let step = if self.options.no_pivot { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);
     }
+}
+
+/// Whether the container's process cannot be the one that clone3 makes: it has to be born into a pid namespace that is
+/// joined, or into a new one of a user namespace that is joined; and from within a new user namespace others could not be joined.
+fn forks(config: &Config) -> bool {
+    let linux = &config.linux;
+    let user = linux.own() & namespace::USER != 0;
+    !linux.joined.is_empty() && (linux.joins(namespace::PID) || user && linux.namespaces & BORN_INTO != 0)
 }
 
 /// How the way to a destination is guarded. Where nobody has links they lead nowhere, and what they do not lead to

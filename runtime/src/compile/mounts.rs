@@ -7,16 +7,6 @@ use no_frills_plan::{Step, Within, attach};
 use super::{Builder, OpenDirectory, Pointer, device_nodes, receive_only, text};
 use crate::config::{Attributes, Config, ConfigError, Mount, MountKind, Propagation, attr, propagation};
 
-/// How many of the mounts need a tree from the host.
-pub(super) fn count_sources(config: &Config) -> usize {
-    config.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Bind { .. })).count()
-}
-
-/// Masks need the host's `/dev/null`, all of them the same.
-pub(super) fn count_masks(config: &Config) -> usize {
-    usize::from(!config.linux.masked_paths.is_empty())
-}
-
 pub(super) fn mount_all(steps: &mut Builder<'_>) -> Result<(), ConfigError> {
     let config = steps.config;
     let remounted = config.mounts.iter().filter(|mount| mount.kind == MountKind::Remount);
@@ -158,7 +148,7 @@ fn is_late_readonly(mount: &Mount) -> bool {
 
 fn bind<'a>(steps: &mut Builder<'a>, mount: &'a Mount, recursive: bool, is_shared: bool) {
     let at = pointer(mount);
-    let source = steps.source(at, steps.options.bundle.join(&mount.source), recursive);
+    let source = steps.tree(at, steps.options.bundle.join(&mount.source), recursive);
     steps.push(at, &Step::UseSource { source });
     // The first change replaces the default, unless it would leave mounts below or above as peers.
     let (first, rest) = match mount.propagation.split_first() {
@@ -232,9 +222,9 @@ fn remount(steps: &mut Builder<'_>, mount: &Mount) {
 /// Masks and read-only paths, when everything that has to be written was.
 pub(super) fn restrict(steps: &mut Builder<'_>) {
     let config = steps.config;
-    if count_masks(config) != 0 {
+    if !config.linux.masked_paths.is_empty() {
         let at = Pointer::to("/linux/maskedPaths");
-        let null = steps.source(at, "/dev/null".into(), false);
+        let null = steps.tree(at, "/dev/null".into(), false);
         steps.push(at, &Step::UseSource { source: null });
         steps.push(at, &device_nodes::check_null());
         steps.push(at, &receive_only(false));

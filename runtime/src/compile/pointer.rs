@@ -30,6 +30,11 @@ impl Pointer {
     /// `process.rlimits`, the source of [`Program::rlimits`](super::Program::rlimits).
     pub const RLIMITS: Pointer = Pointer::to("/process/rlimits");
 
+    /// An entry of `linux.namespaces` that has a path.
+    pub(crate) const fn namespace(index: u32) -> Pointer {
+        Pointer { setting: "/linux/namespaces", item: index, option: NONE }
+    }
+
     pub(crate) const fn to(setting: &'static str) -> Pointer {
         Pointer { setting, item: NONE, option: NONE }
     }

@@ -9,6 +9,7 @@ use super::{NOT_YET, path};
 
 /// `CLONE_NEW*`, clone(2).
 pub(crate) mod namespace {
+    pub(crate) const TIME: u64 = 0x0000_0080;
     pub(crate) const MOUNT: u64 = 0x0002_0000;
     pub(crate) const CGROUP: u64 = 0x0200_0000;
     pub(crate) const UTS: u64 = 0x0400_0000;
@@ -22,6 +23,8 @@ pub(crate) mod namespace {
 pub(crate) struct Linux {
     /// Bits of [`namespace`]: those to make.
     pub(crate) namespaces: u64,
+    /// Those that are there already.
+    pub(crate) joined: Vec<Joined>,
     pub(crate) uid_mappings: Vec<IdMapping>,
     pub(crate) gid_mappings: Vec<IdMapping>,
     pub(crate) devices: Vec<Device>,
@@ -31,6 +34,29 @@ pub(crate) struct Linux {
     /// Absolute and clean, as those below.
     pub(crate) masked_paths: Vec<String>,
     pub(crate) readonly_paths: Vec<String>,
+}
+
+/// One of `namespaces` that has a path.
+#[derive(Clone, Debug)]
+pub(crate) struct Joined {
+    /// Its place in the array.
+    pub(crate) index: u32,
+    /// A bit of [`namespace`].
+    pub(crate) kind: u64,
+    /// Absolute.
+    pub(crate) path: String,
+}
+
+impl Linux {
+    /// Bits of [`namespace`]: those that the container does not inherit, new ones and joined ones.
+    pub(crate) fn own(&self) -> u64 {
+        self.joined.iter().fold(self.namespaces, |own, joined| own | joined.kind)
+    }
+
+    /// Whether a namespace of the kind is joined.
+    pub(crate) fn joins(&self, kind: u64) -> bool {
+        self.joined.iter().any(|joined| joined.kind == kind)
+    }
 }
 
 /// One of `uidMappings` or `gidMappings`.
@@ -74,11 +100,19 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
     };
     refuse(&node, unsupported::LINUX, NOT_YET)?;
     check_root_propagation(&node)?;
-    let namespaces = read_namespaces(&node)?;
+    let (namespaces, joined) = read_namespaces(&node)?;
+    let user = if namespaces & namespace::USER != 0 {
+        UserNamespace::New
+    } else if joined.iter().any(|joined| joined.kind == namespace::USER) {
+        UserNamespace::Joined
+    } else {
+        UserNamespace::Inherited
+    };
     let linux = Linux {
         namespaces,
-        uid_mappings: read_mappings(&node, "uidMappings", namespaces)?,
-        gid_mappings: read_mappings(&node, "gidMappings", namespaces)?,
+        joined,
+        uid_mappings: read_mappings(&node, "uidMappings", user)?,
+        gid_mappings: read_mappings(&node, "gidMappings", user)?,
         devices: read_devices(&node)?,
         device_rules: read_resources(&node, oci_version)?,
         cgroups_path: Some(node.text_of("cgroupsPath")?).filter(|path| !path.is_empty()).map(str::to_owned),
@@ -107,39 +141,61 @@ fn check_root_propagation(node: &Node<'_, '_>) -> Result<()> {
     }
 }
 
-fn read_namespaces(node: &Node<'_, '_>) -> Result<u64> {
-    let mut namespaces = 0;
+/// The namespaces to make, and those to join.
+fn read_namespaces(node: &Node<'_, '_>) -> Result<(u64, Vec<Joined>)> {
+    let mut seen = 0;
+    let mut joined = Vec::new();
     node.each("namespaces", |item| {
         let name = item.required_text("type")?;
-        let bit = match name {
-            "mount" => namespace::MOUNT,
-            "cgroup" => namespace::CGROUP,
-            "uts" => namespace::UTS,
-            "ipc" => namespace::IPC,
-            "user" => namespace::USER,
-            "pid" => namespace::PID,
-            "network" => namespace::NETWORK,
-            "time" => return Err(item.required("type")?.error(format!("a time namespace is {NOT_YET}"))),
-            _ => return Err(item.required("type")?.error(format!("unknown namespace type {name:?}"))),
+        let Some((kind, _)) = NAMESPACES.iter().find(|(_, known)| *known == name) else {
+            return Err(item.required("type")?.error(format!("unknown namespace type {name:?}")));
         };
-        if namespaces & bit != 0 {
+        if seen & kind != 0 {
             return Err(item.required("type")?.error(format!("a second namespace of type {name:?}")));
         }
-        namespaces |= bit;
+        seen |= kind;
         if let Some(path) = item.member("path")?
             && !path.text()?.is_empty()
         {
-            return Err(path.error(format!("joining a namespace is {NOT_YET}")));
+            if !path.text()?.starts_with('/') {
+                return Err(path.error("must be an absolute path"));
+            }
+            joined.push(Joined { index: item.index(), kind: *kind, path: path.text()?.to_owned() });
+        } else if *kind == namespace::TIME {
+            return Err(item.required("type")?.error(format!("a new time namespace is {NOT_YET}")));
         }
         Ok(())
     })?;
-    if namespaces & namespace::MOUNT == 0 { Err(no_mount_namespace()) } else { Ok(namespaces) }
+    if seen & namespace::MOUNT == 0 {
+        return Err(no_mount_namespace());
+    }
+    Ok((joined.iter().fold(seen, |new, joined| new & !joined.kind), joined))
 }
+
+/// The types by their names in the configuration, in the order in which they are joined (see `compile`).
+pub(crate) const NAMESPACES: [(u64, &str); 8] = [
+    (namespace::CGROUP, "cgroup"),
+    (namespace::IPC, "ipc"),
+    (namespace::UTS, "uts"),
+    (namespace::NETWORK, "network"),
+    (namespace::PID, "pid"),
+    (namespace::TIME, "time"),
+    (namespace::MOUNT, "mount"),
+    (namespace::USER, "user"),
+];
 
 /// The kernel takes at most this many lines, and of text less than a page (user_namespaces(7)).
 const MAPPINGS_MAX: usize = 340;
 
-fn read_mappings(node: &Node<'_, '_>, name: &'static str, namespaces: u64) -> Result<Vec<IdMapping>> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UserNamespace {
+    New,
+    /// It has its maps; engines repeat them.
+    Joined,
+    Inherited,
+}
+
+fn read_mappings(node: &Node<'_, '_>, name: &'static str, user: UserNamespace) -> Result<Vec<IdMapping>> {
     let mappings = node.each(name, |item| {
         let mapping = IdMapping {
             container: valid_id(&item.required("containerID")?)?,
@@ -161,9 +217,9 @@ fn read_mappings(node: &Node<'_, '_>, name: &'static str, namespaces: u64) -> Re
         error.pointer.push_str(name);
         Err(error)
     };
-    match (namespaces & namespace::USER != 0, mappings.len()) {
-        (true, 0) => error("required: a new user namespace without maps has no ids"),
-        (false, 1..) => error("maps ids, but there is no new namespace of type \"user\""),
+    match (user, mappings.len()) {
+        (UserNamespace::New, 0) => error("required: a new user namespace without maps has no ids"),
+        (UserNamespace::Inherited, 1..) => error("maps ids, but there is no new namespace of type \"user\""),
         (_, MAPPINGS_MAX..) => error("the kernel takes fewer than 340 maps"),
         _ => Ok(mappings),
     }

@@ -17,9 +17,11 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
-pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, namespace};
+pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, NAMESPACES, namespace};
 pub use mounts::mount_options;
 pub(crate) use mounts::{Attributes, Mount, MountKind, Propagation, attr, propagation};
 pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
@@ -41,6 +43,7 @@ pub struct Config {
     pub(crate) linux: Linux,
     annotations: Vec<(String, String)>,
     warnings: Vec<String>,
+    document: Arc<[u8]>,
 }
 
 /// The setting `root`.
@@ -58,7 +61,7 @@ impl Config {
     pub fn from_json(bytes: &[u8]) -> std::result::Result<Config, ConfigError> {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|error| ConfigError::new("", format!("not JSON: {error}")))?;
-        Config::from_value(&value)
+        Config::read(&value, bytes.into())
     }
 
     /// Reads an already parsed `config.json`.
@@ -66,6 +69,10 @@ impl Config {
     /// # Errors
     /// As [`from_json`](Config::from_json).
     pub fn from_value(value: &Value) -> std::result::Result<Config, ConfigError> {
+        Config::read(value, value.to_string().into_bytes().into())
+    }
+
+    fn read(value: &Value, bytes: Arc<[u8]>) -> std::result::Result<Config, ConfigError> {
         let document = Node::document(value);
         let mut warnings = Vec::new();
         let oci_version = read_version(&document)?;
@@ -86,6 +93,7 @@ impl Config {
             linux,
             annotations: read_annotations(&document)?,
             warnings,
+            document: bytes,
         };
         check_user_namespace(&config)?;
         Ok(config)
@@ -99,6 +107,11 @@ impl Config {
     pub fn from_spec(spec: &oci_spec::runtime::Spec) -> std::result::Result<Config, ConfigError> {
         let value = serde_json::to_value(spec).map_err(|error| ConfigError::new("", error.to_string()))?;
         Config::from_value(&value)
+    }
+
+    /// The whole configuration as it was read: JSON.
+    pub fn document(&self) -> &[u8] {
+        &self.document
     }
 
     /// The version of the specification that the configuration was written for.
@@ -136,9 +149,14 @@ impl Config {
         self.linux.cgroups_path.as_deref()
     }
 
-    /// Whether the container gets a new namespace of the kind that a `CLONE_NEW*` flag names.
+    /// Whether the container has a namespace of its own, new or joined, of the kind that a `CLONE_NEW*` flag names.
     pub fn has_namespace(&self, clone_flag: u64) -> bool {
-        self.linux.namespaces & clone_flag != 0
+        self.linux.own() & clone_flag != 0
+    }
+
+    /// Whether it is a new one.
+    pub(crate) fn makes_namespace(&self, kind: u64) -> bool {
+        self.linux.namespaces & kind != 0
     }
 
     /// The annotations, sorted by name.
@@ -195,8 +213,8 @@ fn read_uts_name(document: &Node<'_, '_>, name: &'static str, linux: &Linux) -> 
     if text.is_empty() {
         return Ok(String::new());
     }
-    if linux.namespaces & namespace::UTS == 0 {
-        return Err(node.error("needs a new namespace of type \"uts\""));
+    if linux.own() & namespace::UTS == 0 {
+        return Err(node.error("needs a new namespace of type \"uts\", or one to join"));
     }
     if text.len() > LENGTH_MAX {
         return Err(node.error(format!("{} bytes, but the kernel takes at most {LENGTH_MAX}", text.len())));

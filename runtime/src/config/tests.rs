@@ -245,11 +245,11 @@ fn the_oom_score_and_the_console_have_ranges() {
 fn names_need_a_uts_namespace() {
     let mut spec = default_spec();
     set(&mut spec, "/linux/namespaces", json!([{"type": "mount"}]));
-    assert_eq!(error(&spec), "/hostname: needs a new namespace of type \"uts\"");
+    assert_eq!(error(&spec), "/hostname: needs a new namespace of type \"uts\", or one to join");
     set(&mut spec, "/hostname", "".into());
     Config::from_value(&spec).unwrap();
     set(&mut spec, "/domainname", "x".into());
-    assert_eq!(error(&spec), "/domainname: needs a new namespace of type \"uts\"");
+    assert_eq!(error(&spec), "/domainname: needs a new namespace of type \"uts\", or one to join");
     refused("/hostname", "x".repeat(65).into(), "/hostname: 65 bytes, but the kernel takes at most 64");
     accepted("/hostname", "x".repeat(64).into());
 }
@@ -271,10 +271,13 @@ fn namespaces_are_new_and_each_is_named_once() {
     refused(
         "/linux/namespaces",
         list(json!({"type": "time"})),
-        &format!("/linux/namespaces/2/type: a time namespace is {NOT_YET}"),
+        &format!("/linux/namespaces/2/type: a new time namespace is {NOT_YET}"),
     );
     let joined = list(json!({"type": "network", "path": "/proc/1/ns/net"}));
-    refused("/linux/namespaces", joined, &format!("/linux/namespaces/2/path: joining a namespace is {NOT_YET}"));
+    let config = accepted("/linux/namespaces", joined);
+    assert!(config.has_namespace(namespace::NETWORK) && !config.makes_namespace(namespace::NETWORK));
+    let relative = list(json!({"type": "network", "path": "ns/net"}));
+    refused("/linux/namespaces", relative, "/linux/namespaces/2/path: must be an absolute path");
     accepted("/linux/namespaces", list(json!({"type": "network", "path": ""})));
     let message = "/linux/namespaces: a namespace of type \"mount\" is required: the rootfs cannot be entered without";
     refused("/linux/namespaces", json!([{"type": "uts"}]), message);

@@ -1,11 +1,11 @@
 //! The machine: its registers, and what each step does to them.
 
-use no_frills_plan::{KEPT_MAX, MESSAGE_TEXT_MAX, Step, Text, Texts, attach, call};
+use no_frills_plan::{KEPT_MAX, Kind, MESSAGE_TEXT_MAX, Message, Step, Text, Texts, attach, call, join};
 
 use crate::home::Home;
 use crate::kernel::{
-    self, CURRENT, Capabilities, Failure, Fd, O_DIRECTORY, O_PATH, RESOLVE_NO_SYMLINKS, Result, S_IFCHR, S_IFDIR,
-    S_IFMT, S_IFREG, errno,
+    self, CURRENT, Capabilities, Copied, Failure, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, Result, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, errno,
 };
 use crate::paths::{self, Missing};
 use crate::talk::{self, Sources};
@@ -41,6 +41,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) file_mask: Option<Fd>,
     pub(crate) directory_mask: Option<Fd>,
     program: Option<Text<'a>>,
+    /// The parent's procfs.
+    procfs: Fd,
+    /// Namespaces that could not be joined: `CLONE_NEW*`.
+    refused: u32,
     pub(crate) home: Home,
     /// More on a failure: a number, and what the kernel's file system said.
     pub(crate) detail: u64,
@@ -69,6 +73,8 @@ impl<'a> Machine<'a> {
             file_mask: None,
             directory_mask: None,
             program: None,
+            procfs: NONE,
+            refused: 0,
             home: Home::new(),
             detail: 0,
             text: [0; MESSAGE_TEXT_MAX],
@@ -101,15 +107,12 @@ impl<'a> Machine<'a> {
     pub(crate) fn execute(&mut self, step: &Step<'a>) -> Result<()> {
         match *step {
             Step::Unshare { flags } => kernel::unshare(flags),
-            Step::BecomeRoot {} => {
-                kernel::setresgid(0)?;
-                kernel::setresuid(0)
-            }
+            Step::BecomeRoot {} => self.become_root(),
             Step::SetHostname { name } => kernel::sethostname(name.bytes()),
             Step::SetDomainname { name } => kernel::setdomainname(name.bytes()),
             Step::LoopbackUp {} => self.loopback_up(),
             Step::SetPropagation { propagation } => kernel::mount_setattr(CURRENT, true, 0, 0, propagation),
-            Step::ReceiveSources { count } => talk::receive_sources(self.parent, &mut self.sources, count),
+            Step::ReceiveSources {} => talk::receive_sources(self.parent, &mut self.sources),
             Step::AttachRoot { source } => {
                 self.root = self.sources.take(source)?;
                 kernel::move_mount_to_root(self.root)?;
@@ -205,8 +208,65 @@ impl<'a> Machine<'a> {
             Step::FindProgram { candidates } => self.find_program(candidates),
             Step::Ready {} => self.ready(),
             Step::SetRlimit { resource, soft, hard } => kernel::set_rlimit(resource, soft, hard),
+            Step::JoinNamespaces { source, kinds, mode } => self.join_namespaces(source, kinds, mode),
+            Step::Fork { flags } => self.fork(flags),
+            Step::Sync {} => {
+                talk::send(self.parent, &Message::new(Kind::Sync), None)?;
+                talk::await_continue(self.parent)
+            }
+            Step::UseProcfs { source } => {
+                self.procfs = self.sources.take(source)?;
+                Ok(())
+            }
+            Step::WriteProc { path, content } => self.write_proc(path, content),
+            Step::UseCurrentRoot {} => {
+                self.root = kernel::openat2(CURRENT, c"/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0)?;
+                Ok(())
+            }
             Step::Execute { arguments, environment } => Err(self.run_program(arguments, environment)),
         }
+    }
+
+    /// A user namespace that was joined may have no root: then it goes on as nobody, with the same capabilities.
+    fn become_root(&self) -> Result<()> {
+        match kernel::setresgid(0).and_then(|()| kernel::setresuid(0)) {
+            Err(Failure { errno: errno::EINVAL, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn join_namespaces(&mut self, source: u32, kinds: u32, mode: u8) -> Result<()> {
+        if mode == join::IF_REFUSED && self.refused & kinds == 0 {
+            return Ok(());
+        }
+        match kernel::setns(self.sources.get(source)?, kinds) {
+            Err(Failure { errno: errno::EPERM, .. }) if mode == join::MAY => {
+                self.refused |= kinds;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Goes on in a copy; the original tells the parent of it and ends.
+    fn fork(&mut self, flags: u32) -> Result<()> {
+        match kernel::fork(flags)? {
+            Copied::Original { pid, pidfd } => {
+                let message = Message { detail: pid, ..Message::new(Kind::Forked) };
+                // Without the parent the copy hears nothing either, and ends.
+                let told = talk::send(self.parent, &message, Some(pidfd));
+                kernel::exit(told.is_err().into())
+            }
+            Copied::Copy => talk::await_continue(self.parent),
+        }
+    }
+
+    fn write_proc(&mut self, path: Text<'_>, content: Text<'_>) -> Result<()> {
+        // A procfs of the parent's own: nothing is mounted in there, and its links are the kernel's.
+        let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+        let file = kernel::openat2(self.procfs, &path, O_WRONLY | O_CLOEXEC, 0, resolve)?;
+        self.done(file);
+        kernel::write(file, content.bytes())
     }
 
     fn loopback_up(&mut self) -> Result<()> {

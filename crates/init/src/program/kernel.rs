@@ -81,11 +81,13 @@ pub(crate) const O_CLOEXEC: u64 = 0o2_000_000;
 pub(crate) const O_NOCTTY: u64 = 0o400;
 pub(crate) const O_CREAT: u64 = 0o100;
 pub(crate) const O_EXCL: u64 = 0o200;
+pub(crate) const O_WRONLY: u64 = 1;
 pub(crate) const O_RDWR: u64 = 2;
 pub(crate) const O_NONBLOCK: u64 = 0o4000;
 pub(crate) const RESOLVE_NO_XDEV: u64 = 1;
 pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 2;
 pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 4;
+pub(crate) const RESOLVE_BENEATH: u64 = 8;
 pub(crate) const RESOLVE_IN_ROOT: u64 = 16;
 
 #[repr(C)]
@@ -360,6 +362,40 @@ pub(crate) fn unshare(flags: u32) -> Result<()> {
     call!(unshare, UNSHARE, flags).map(drop)
 }
 
+/// setns(2).
+pub(crate) fn setns(fd: Fd, kinds: u32) -> Result<()> {
+    call!(setns, SETNS, fd.0, kinds).map(drop)
+}
+
+/// A copy of this process and its memory that is born into the pid namespace that was joined, a child of this one's parent.
+pub(crate) enum Copied {
+    /// In the copy.
+    Copy,
+    /// In the original: the copy's pid, as seen from here, and its pidfd.
+    Original { pid: u64, pidfd: Fd },
+}
+
+/// clone3(2) with `CLONE_PARENT`; `namespaces` are those to make.
+pub(crate) fn fork(namespaces: u32) -> Result<Copied> {
+    /// `struct clone_args`, its first version.
+    #[repr(C, align(8))]
+    struct Arguments {
+        flags: u64,
+        pidfd: u64,
+        rest: [u64; 6],
+    }
+    const CLONE_PIDFD: u64 = 0x1000;
+    const CLONE_PARENT: u64 = 0x8000;
+    let mut pidfd = -1i32;
+    let flags = CLONE_PIDFD | CLONE_PARENT | u64::from(namespaces);
+    let arguments = Arguments { flags, pidfd: &raw mut pidfd as u64, rest: [0; 6] };
+    match call!(clone3, CLONE3, &raw const arguments, size_of::<Arguments>())? {
+        0 => Ok(Copied::Copy),
+        // SAFETY: the kernel has written it; read it afresh.
+        pid => Ok(Copied::Original { pid: pid as u64, pidfd: Fd(unsafe { (&raw const pidfd).read_volatile() }) }),
+    }
+}
+
 pub(crate) fn sethostname(name: &[u8]) -> Result<()> {
     call!(sethostname, SETHOSTNAME, name.as_ptr(), name.len()).map(drop)
 }
@@ -518,6 +554,14 @@ pub(crate) fn accept(fd: Fd) -> Result<Fd> {
 
 pub(crate) fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
     call!(read, READ, fd.0, buffer.as_mut_ptr(), buffer.len())
+}
+
+/// Writes all of it in one write(2).
+pub(crate) fn write(fd: Fd, bytes: &[u8]) -> Result<()> {
+    match call!(write, WRITE, fd.0, bytes.as_ptr(), bytes.len())? {
+        written if written == bytes.len() => Ok(()),
+        _ => Err(Failure { call: call::WRITE, errno: errno::EIO }),
+    }
 }
 
 // ---- memory, the end

@@ -173,14 +173,22 @@ pub(crate) fn receive(socket: Fd) -> Result<Received> {
     Ok(Received { kind: message.kind, detail: message.detail, attached: (count == 1).then_some(attached[0]) })
 }
 
+/// Waits until the parent has done its part. Its end closes when it dies: then the container is not wanted any more.
+pub(crate) fn await_continue(socket: Fd) -> Result<()> {
+    match receive(socket) {
+        Ok(Received { kind: Kind::Continue, .. }) => Ok(()),
+        _ => kernel::exit(1),
+    }
+}
+
 /// Receives `Sources` in place of those at hand.
-pub(crate) fn receive_sources(socket: Fd, sources: &mut Sources, wanted: u32) -> Result<()> {
+pub(crate) fn receive_sources(socket: Fd, sources: &mut Sources) -> Result<()> {
     sources.close();
     let mut head = [0; HEAD];
     let (_, count) = receive_into(socket, &mut head, (0, 0), &mut sources.fds)?;
     sources.count = count;
     match Message::decode(&head) {
-        Some(Message { kind: Kind::Sources, .. }) if count == wanted as usize => Ok(()),
+        Some(Message { kind: Kind::Sources, .. }) if count > 0 => Ok(()),
         _ => Err(PROTOCOL),
     }
 }

@@ -1,5 +1,6 @@
 // arch/x86/entry/syscalls/syscall_64.tbl. A test of the crate holds these against libc's.
 numbers! {
+    write SYS_write = 1
     close SYS_close = 3
     mmap SYS_mmap = 9
     rt_sigaction SYS_rt_sigaction = 13
@@ -41,12 +42,14 @@ numbers! {
     accept4 SYS_accept4 = 288
     dup3 SYS_dup3 = 292
     prlimit64 SYS_prlimit64 = 302
+    setns SYS_setns = 308
     statx SYS_statx = 332
     open_tree SYS_open_tree = 428
     move_mount SYS_move_mount = 429
     fsopen SYS_fsopen = 430
     fsconfig SYS_fsconfig = 431
     fsmount SYS_fsmount = 432
+    clone3 SYS_clone3 = 435
     close_range SYS_close_range = 436
     openat2 SYS_openat2 = 437
     faccessat2 SYS_faccessat2 = 439

@@ -1,0 +1,474 @@
+//! The conversation with an init: starting it, sending it the plan, and following what it says until it has executed its program.
+//!
+//! ```text
+//! Setup + plan, Sources ...   ---->   executes the plan
+//!                             <----   Forked       (another process goes on in its place)
+//! id maps, limits
+//! Continue                    ---->
+//!                             <----   Sync         (set up; the hooks' moment)
+//! Continue                    ---->
+//!                             <----   Warning, Console
+//!                             <----   Ready
+//! Start | Created             ---->
+//!                             <----   end of file: it has executed its program | Failed
+//! ```
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc::O_PATH;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use no_frills_plan::{Kind, MESSAGE_MAX, Message, Step, call};
+use no_frills_sys::pidfd::{self, Exit};
+use no_frills_sys::spawn::{Child, Failure, Spawn, spawn};
+use no_frills_sys::{limits, mount, namespace, socket};
+
+use crate::compile::{Pointer, Program, SOURCE_BATCH, Source, SourceKind};
+use crate::config::{CAPABILITIES, NAMESPACES};
+use crate::error::{Error, Explained, Pointed, Result};
+
+/// How much of a long plan goes in one datagram; init gathers the pieces.
+const PLAN_PIECE: usize = 32 * 1024;
+
+/// What the process gets of its caller's.
+#[derive(Clone, Copy)]
+pub(crate) struct Descriptors<'a> {
+    /// Standard input, output and error; `None`: the caller's.
+    pub(crate) streams: [Option<BorrowedFd<'a>>; 3],
+    /// The caller's descriptors 3 to 2 + N are inherited as they are.
+    pub(crate) preserve_fds: u32,
+    /// Those that follow.
+    pub(crate) preserved: &'a [OwnedFd],
+}
+
+/// An init at work, or one that is to be started.
+pub(crate) struct Init<'p> {
+    program: &'p Program,
+    /// `args[0]`, for errors.
+    name: &'p str,
+    /// The process whose namespaces are joined, for an exec.
+    container: Option<BorrowedFd<'p>>,
+    parent: OwnedFd,
+    /// Init's end of the socket, until it has it.
+    its_end: Option<OwnedFd>,
+    /// The first batch.
+    sources: Vec<OwnedFd>,
+    plan_is_sent: bool,
+    pub(crate) child: Option<Child>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) console: Option<OwnedFd>,
+    ready: bool,
+}
+
+/// Opens what a program needs first, before anything is made.
+pub(crate) fn open_first(program: &Program, container: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>> {
+    open_batch(program.sources.chunks(SOURCE_BATCH).next().unwrap_or(&[]), container)
+}
+
+impl<'p> Init<'p> {
+    pub(crate) fn new(
+        program: &'p Program,
+        name: &'p str,
+        sources: Vec<OwnedFd>,
+        container: Option<BorrowedFd<'p>>,
+    ) -> Result<Init<'p>> {
+        let (parent, its_end) = socket::pair().map_err(Error::system("making a socket pair"))?;
+        Ok(Init {
+            program,
+            name,
+            container,
+            parent,
+            its_end: Some(its_end),
+            sources,
+            plan_is_sent: false,
+            child: None,
+            warnings: Vec::new(),
+            console: None,
+            ready: false,
+        })
+    }
+
+    /// Starts it in a cgroup, with all it needs: when this returns it is the process that it will be.
+    pub(crate) fn start(
+        &mut self,
+        init: BorrowedFd<'_>,
+        given: Descriptors<'_>,
+        cgroup: BorrowedFd<'_>,
+        explain: impl FnOnce(Failure) -> Error,
+    ) -> Result<()> {
+        // Sent before there is an init, it need not wait for it.
+        let Program { id_maps, forks, steps, .. } = self.program;
+        if (id_maps.is_none() || *forks) && steps.bytes().len() <= PLAN_PIECE {
+            self.send_plan()?;
+        }
+        self.child = Some(self.spawn(init, given, cgroup).map_err(explain)?);
+        if !self.program.forks {
+            self.prepare_child()?;
+        }
+        if !self.plan_is_sent {
+            self.send_plan()?;
+        }
+        if self.program.forks {
+            self.follow(Kind::Forked)?;
+            self.prepare_child()?;
+            self.tell(&Message::new(Kind::Continue), &[])?;
+        }
+        self.send_further_sources()
+    }
+
+    fn spawn(
+        &mut self,
+        init: BorrowedFd<'_>,
+        given: Descriptors<'_>,
+        cgroup: BorrowedFd<'_>,
+    ) -> std::result::Result<Child, Failure> {
+        let mut descriptors = Vec::with_capacity(4 + given.preserved.len());
+        for (fd, number) in given.streams.iter().zip(0..) {
+            if let Some(fd) = fd {
+                descriptors.push((*fd, number));
+            }
+        }
+        // The command's own 3, 4, ... are inherited as they are; the library's are moved there.
+        let mut next = 3 + given.preserve_fds as RawFd;
+        for fd in given.preserved {
+            descriptors.push((fd.as_fd(), next));
+            next += 1;
+        }
+        let its_end = self.its_end.take();
+        if let Some(its_end) = &its_end {
+            descriptors.push((its_end.as_fd(), next));
+        }
+        let number = CString::new(next.to_string()).unwrap_or_default();
+        spawn(&Spawn {
+            program: init,
+            arguments: &[c"init", &number],
+            namespaces: self.program.clone_flags,
+            keep_capabilities: self.program.id_maps.is_some() && !self.program.forks,
+            cgroup: Some(cgroup),
+            descriptors: &descriptors,
+        })
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.as_ref().map_or(0, |child| child.pid)
+    }
+
+    /// What only the parent may do to the child, by its files in the host's procfs.
+    fn prepare_child(&mut self) -> Result<()> {
+        let pid = self.pid();
+        if let Some(maps) = &self.program.id_maps {
+            write_proc(pid, "uid_map", maps.uid.as_bytes(), Pointer::UID_MAPPINGS)?;
+            write_proc(pid, "gid_map", maps.gid.as_bytes(), Pointer::GID_MAPPINGS)?;
+        }
+        if let Some(adjustment) = self.program.oom_score_adj {
+            write_proc(pid, "oom_score_adj", adjustment.to_string().as_bytes(), Pointer::OOM_SCORE_ADJ)?;
+        }
+        for (index, (resource, _, hard)) in self.program.rlimits.iter().enumerate() {
+            limits::raise_hard(pid, *resource, *hard).map_err(|errno| Error::System {
+                pointer: format!("{}/{index}", Pointer::RLIMITS),
+                action: format!("raising the hard limit of resource {resource} to {hard}: prlimit64"),
+                errno,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends the plan and the first sources, which are closed then.
+    fn send_plan(&mut self) -> Result<()> {
+        self.plan_is_sent = true;
+        let sources = std::mem::take(&mut self.sources);
+        let plan = self.program.steps.bytes();
+        let setup = Message { detail: plan.len() as u64, ..Message::new(Kind::Setup) };
+        let mut head = [0; MESSAGE_MAX];
+        let length = setup.encode(&mut head);
+        let head = head.get(..length).unwrap_or(&head);
+        let mut attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
+        for piece in plan.chunks(PLAN_PIECE) {
+            match socket::send(&self.parent, &[head, piece], &attached) {
+                Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => {
+                    return self.follow(Kind::Failed);
+                }
+                result => result.map_err(Error::system("sending the plan to init"))?,
+            }
+            attached.clear();
+        }
+        Ok(())
+    }
+
+    /// Sends what does not fit with the plan.
+    fn send_further_sources(&mut self) -> Result<()> {
+        let program = self.program;
+        for batch in program.sources.chunks(SOURCE_BATCH).skip(1) {
+            let sources = open_batch(batch, self.container)?;
+            let attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
+            self.tell(&Message::new(Kind::Sources), &attached)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message to init.
+    pub(crate) fn tell(&mut self, message: &Message<'_>, attached: &[RawFd]) -> Result<()> {
+        match socket_send(&self.parent, message, attached) {
+            // It is gone, and its last words say why.
+            Err(Error::System { errno: Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED, .. }) => {
+                self.follow(Kind::Failed)
+            }
+            result => result,
+        }
+    }
+
+    /// Reads what init says until it is ready ([`Kind::Ready`]) or there is another in its place ([`Kind::Forked`]); with
+    /// [`Kind::Start`] and [`Kind::Created`], until it has heard that and closed its end of the socket, by execve and before it
+    /// waits; with [`Kind::Failed`], until it has said what it died of.
+    pub(crate) fn follow(&mut self, until: Kind) -> Result<()> {
+        let mut buffer = [0; MESSAGE_MAX];
+        let mut unread = false;
+        loop {
+            if until == Kind::Forked {
+                self.await_word()?;
+            }
+            let received = socket::receive(&self.parent, &mut buffer).map_err(Error::system("receiving from init"))?;
+            unread |= received.unread;
+            if received.length == 0 {
+                // On purpose; or it was killed. Whoever was ready and has heard Start has executed its program, or was
+                // killed while it did, which is the same as killed right after.
+                let heard = matches!(until, Kind::Start | Kind::Created) && self.ready && !unread;
+                return if heard { Ok(()) } else { Err(self.ended()) };
+            }
+            let message = buffer.get(..received.length).and_then(Message::decode);
+            let Some(message) = message else {
+                return Err(Error::InitEnded("it said something that is no message".to_owned()));
+            };
+            match message.kind {
+                Kind::Ready => self.ready = true,
+                Kind::Failed => return Err(step_failed(self.program, self.name, &message)),
+                Kind::Warning => self.warnings.push(warning(self.program, &message)),
+                Kind::Console => self.console = received.attached,
+                Kind::Forked => self.replace_child(message.detail, received.attached)?,
+                Kind::Sync => {}
+                _ => return Err(Error::InitEnded("it said what only the parent says".to_owned())),
+            }
+            if message.kind == until {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until init says something, or ends. Once it has made the process that goes on in its place, the socket does not
+    /// close with its end.
+    fn await_word(&self) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        loop {
+            let mut fds = [
+                PollFd::new(self.parent.as_fd(), PollFlags::POLLIN),
+                PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                result => result.map_err(Error::system("waiting for init"))?,
+            };
+            let [word, end] = fds.map(|fd| fd.any().unwrap_or_default());
+            return if end && !word { Err(self.ended()) } else { Ok(()) };
+        }
+    }
+
+    /// Follows another process from here on. The one before is about to end.
+    fn replace_child(&mut self, pid: u64, pidfd: Option<OwnedFd>) -> Result<()> {
+        let (Ok(pid), Some(pidfd)) = (i32::try_from(pid), pidfd) else {
+            return Err(Error::InitEnded("it did not say which process goes on in its place".to_owned()));
+        };
+        match self.child.replace(Child { pid, pidfd }) {
+            Some(before) => reap(&before),
+            None => Ok(()),
+        }
+    }
+
+    /// Why it has ended.
+    pub(crate) fn ended(&self) -> Error {
+        let how = self.child.as_ref().map(|child| pidfd::wait(&child.pidfd, child.pid));
+        Error::InitEnded(match how {
+            Some(Ok(Exit::Signal(signal))) => format!("killed by signal {signal}"),
+            Some(Ok(Exit::Code(status))) => format!("exit status {status}"),
+            Some(Err(errno)) => format!("how cannot be told: {}", Explained(errno)),
+            None => "it was never started".to_owned(),
+        })
+    }
+}
+
+/// Kills a child and reaps it; one that is dead already is only reaped.
+pub(crate) fn kill_and_reap(child: &Child) -> Result<()> {
+    match pidfd::send_signal(&child.pidfd, nix::libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(Error::system("killing init")(errno)),
+    }
+    reap(child)
+}
+
+/// Waits for the end of a child.
+fn reap(child: &Child) -> Result<()> {
+    match pidfd::wait(&child.pidfd, child.pid) {
+        Ok(_) | Err(Errno::ECHILD) => Ok(()),
+        Err(errno) => Err(Error::system("waiting for init")(errno)),
+    }
+}
+
+fn open_batch(sources: &[Source], container: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>> {
+    sources.iter().map(|source| open_source(source, container)).collect()
+}
+
+fn open_source(source: &Source, container: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    match &source.kind {
+        SourceKind::Tree { path, recursive } => open_tree(source.pointer, path, *recursive),
+        SourceKind::Namespace { path, kind } => open_namespace(source.pointer, path, *kind),
+        SourceKind::Container => {
+            let copied = container.map(|container| container.try_clone_to_owned());
+            copied.unwrap_or_else(|| Err(Errno::ESRCH.into())).map_err(Error::system("taking the container's process"))
+        }
+        SourceKind::Procfs => open_procfs(source.pointer),
+    }
+}
+
+fn open_tree(pointer: Pointer, path: &Path, recursive: bool) -> Result<OwnedFd> {
+    let failed = |errno| Error::System {
+        pointer: pointer.to_string(),
+        action: match errno {
+            // The kernel's word for it would not tell a user what to do.
+            Errno::EPERM => format!(
+                "cloning the mount at {} needs CAP_SYS_ADMIN (rootless containers are not supported yet): open_tree",
+                path.display()
+            ),
+            _ => format!("cloning the mount at {}: open_tree", path.display()),
+        },
+        errno,
+    };
+    let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
+    mount::clone_tree(&c_path, recursive).map_err(failed)
+}
+
+/// Opens a namespace, and sees that it is one of that type: setns(2) would say no more than EINVAL.
+fn open_namespace(pointer: Pointer, path: &Path, kind: u64) -> Result<OwnedFd> {
+    let failed = |action: &str, errno| Error::System {
+        pointer: format!("{pointer}/path"),
+        action: format!("{action} {}", path.display()),
+        errno,
+    };
+    // Not to wait for the other end of a fifo, and not to act on a device.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY);
+    let opened = options.open(path).map_err(|error| failed("opening the namespace", io_errno(&error)))?;
+    let name = |kind| NAMESPACES.iter().find(|(known, _)| *known == kind).map_or("unknown", |(_, name)| *name);
+    match namespace::kind(&opened) {
+        Ok(found) if found == kind => Ok(opened.into()),
+        Ok(found) => {
+            let wanted = name(kind);
+            let action = format!("joining a namespace of type {wanted:?}, but of type {:?} is", name(found));
+            Err(failed(&action, Errno::EINVAL))
+        }
+        Err(_) => Err(failed("joining a namespace, but none is", Errno::EINVAL)),
+    }
+}
+
+/// A procfs that nothing in a container can take the place of. Who may not mount one takes the host's.
+fn open_procfs(pointer: Pointer) -> Result<OwnedFd> {
+    let failed = |action: &str, errno| Error::System { pointer: pointer.to_string(), action: action.to_owned(), errno };
+    match mount::procfs() {
+        Err(Errno::EPERM) => {}
+        result => return result.map_err(|errno| failed("mounting a procfs of our own", errno)),
+    }
+    let procfs = OpenOptions::new().read(true).custom_flags(O_PATH).open("/proc");
+    let procfs: File = procfs.map_err(|error| failed("opening /proc", io_errno(&error)))?;
+    match fstatfs(&procfs) {
+        Ok(stat) if stat.filesystem_type() == PROC_SUPER_MAGIC => Ok(procfs.into()),
+        Ok(_) => Err(failed("opening /proc, which is no procfs", Errno::ENODEV)),
+        Err(errno) => Err(failed("looking at /proc", errno)),
+    }
+}
+
+fn io_errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))
+}
+
+/// Writes a file of a process in the host's procfs, in one write as the kernel wants it.
+fn write_proc(pid: i32, name: &str, text: &[u8], pointer: Pointer) -> Result<()> {
+    let path = format!("/proc/{pid}/{name}");
+    let failed = |error: std::io::Error| Error::System {
+        pointer: pointer.to_string(),
+        action: format!("writing {:?} to {path}", String::from_utf8_lossy(text)),
+        errno: io_errno(&error),
+    };
+    let mut file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+    match file.write(text) {
+        Ok(written) if written == text.len() => Ok(()),
+        Ok(_) => Err(failed(Errno::EINVAL.into())),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+pub(crate) fn socket_send(socket: &OwnedFd, message: &Message<'_>, attached: &[RawFd]) -> Result<()> {
+    let mut buffer = [0; MESSAGE_MAX];
+    let length = message.encode(&mut buffer);
+    let bytes = buffer.get(..length).unwrap_or(&buffer);
+    socket::send(socket, &[bytes], attached).map_err(Error::system("sending to init"))
+}
+
+/// The error of a step that failed, with the setting it came from.
+fn step_failed(program: &Program, name: &str, message: &Message<'_>) -> Error {
+    let errno = Errno::from_raw(message.errno);
+    let steps = no_frills_plan::Plan::decode(program.steps.bytes());
+    let step = steps.ok().and_then(|plan| plan.steps().nth(message.step as usize)?.ok());
+    match step {
+        Some(Step::FindProgram { .. } | Step::Execute { .. }) if message.call != call::MMAP => {
+            program_failed(name, errno)
+        }
+        _ => Error::Step {
+            pointer: program.pointer(message.step).to_string(),
+            action: program.action(message.step),
+            call: call::name(message.call),
+            errno,
+            said: String::from_utf8_lossy(message.text).trim().to_owned(),
+        },
+    }
+}
+
+/// Why a program cannot be executed, in the words that engines look for (Go's `exec.LookPath`).
+pub(crate) fn program_failed(name: &str, errno: Errno) -> Error {
+    let reason = match errno {
+        Errno::ENOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
+        Errno::ENOENT => format!("stat {name}: no such file or directory"),
+        Errno::EACCES | Errno::EPERM if !name.contains('/') => {
+            "executable file not found in $PATH: permission denied".to_owned()
+        }
+        Errno::EACCES | Errno::EPERM => "permission denied".to_owned(),
+        Errno::EISDIR => "is a directory".to_owned(),
+        Errno::ENOTDIR => "not a directory".to_owned(),
+        Errno::ENOEXEC => "exec format error".to_owned(),
+        errno => errno.desc().to_lowercase(),
+    };
+    Error::Program { program: name.to_owned(), reason }
+}
+
+fn capability_name(number: usize) -> String {
+    match CAPABILITIES.get(number) {
+        Some(name) => format!("CAP_{name}"),
+        None => format!("capability {number}"),
+    }
+}
+
+fn warning(program: &Program, message: &Message<'_>) -> String {
+    let pointer = program.pointer(message.step).to_string();
+    let what = format!("{}{}", Pointed(&pointer), program.action(message.step));
+    if message.errno != 0 {
+        let errno = Explained(Errno::from_raw(message.errno));
+        return format!("{what}: {}: {errno}", call::name(message.call));
+    }
+    let missing = (0..64).filter(|bit| message.detail & (1 << bit) != 0);
+    let names: Vec<String> = missing.map(capability_name).collect();
+    format!("{what}: this host cannot grant {}", names.join(", "))
+}
