@@ -2,15 +2,17 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use no_frills_cgroups::{Cgroup, Hierarchy};
 use no_frills_sys::{memfd, pidfd};
+use serde_json::Value;
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
+use crate::exec::{Exec, ExecOptions, ProcessConfig, exec, process_of};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
 use crate::signal::Signal;
 use crate::start;
@@ -23,8 +25,22 @@ use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Stat
 #[derive(Debug)]
 pub struct Runtime {
     root: PathBuf,
-    /// Init in a sealed memfd, made with the first container.
-    init: OnceLock<OwnedFd>,
+    init: Arc<InitFile>,
+}
+
+/// Init in a sealed memfd, made when it is first needed.
+#[derive(Debug, Default)]
+struct InitFile(OnceLock<OwnedFd>);
+
+impl InitFile {
+    fn get(&self) -> Result<BorrowedFd<'_>> {
+        if let Some(init) = self.0.get() {
+            return Ok(init.as_fd());
+        }
+        let made = memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd"))?;
+        // Another thread may have been first: its memfd is as good.
+        Ok(self.0.get_or_init(|| made).as_fd())
+    }
 }
 
 /// How a container is created.
@@ -59,7 +75,7 @@ impl Runtime {
     pub fn open(root: impl Into<PathBuf>) -> Result<Runtime> {
         let root: PathBuf = root.into();
         let absolute = std::path::absolute(&root).map_err(Error::at("finding the state root", &root))?;
-        Ok(Runtime { root: absolute, init: OnceLock::new() })
+        Ok(Runtime { root: absolute, init: Arc::default() })
     }
 
     /// The state root's path.
@@ -87,7 +103,7 @@ impl Runtime {
 
     fn launch(&self, id: &str, bundle: &Bundle, options: CreateOptions, goal: Goal) -> Result<Container> {
         let directory = Directory::new(&self.root, id)?;
-        let launched = launch(&directory, || self.init(), bundle, options, goal)?;
+        let launched = launch(&directory, || self.init.get(), bundle, options, goal)?;
         Ok(Container {
             directory,
             record: launched.record,
@@ -96,16 +112,8 @@ impl Runtime {
             console: launched.console,
             made_here: Some(launched.made_here),
             exit: OnceLock::new(),
+            init: Arc::clone(&self.init),
         })
-    }
-
-    fn init(&self) -> Result<BorrowedFd<'_>> {
-        if let Some(init) = self.init.get() {
-            return Ok(init.as_fd());
-        }
-        let made = memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd"))?;
-        // Another thread may have been first: its memfd is as good.
-        Ok(self.init.get_or_init(|| made).as_fd())
     }
 
     /// The container of a name.
@@ -124,6 +132,7 @@ impl Runtime {
             console: None,
             made_here: None,
             exit: OnceLock::new(),
+            init: Arc::clone(&self.init),
         })
     }
 
@@ -187,6 +196,7 @@ pub struct Container {
     made_here: Option<MadeHere>,
     /// Kept, since a process can be reaped once.
     exit: OnceLock<ExitStatus>,
+    init: Arc<InitFile>,
 }
 
 /// How a container's process ended.
@@ -194,6 +204,10 @@ pub struct Container {
 pub struct ExitStatus(pidfd::Exit);
 
 impl ExitStatus {
+    pub(crate) const fn new(exit: pidfd::Exit) -> ExitStatus {
+        ExitStatus(exit)
+    }
+
     /// The status as shells tell it: 128 + N for one that signal N ended.
     #[must_use]
     pub const fn code(self) -> i32 {
@@ -336,6 +350,27 @@ impl Container {
         }
     }
 
+    /// Runs another process in it, and returns when its program runs.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`]; [`Error::Paused`]; [`Error::Program`] when the program cannot be executed; any other: then nothing
+    /// is left of it.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller's descriptors in it are closed, now that the process has them"
+    )]
+    pub fn exec(&self, process: &ProcessConfig, options: ExecOptions) -> Result<Exec> {
+        exec(&self.directory, self.init.get()?, process, &options)
+    }
+
+    /// The `process` object of the configuration that it was created with.
+    ///
+    /// # Errors
+    /// When its state cannot be read.
+    pub fn process(&self) -> Result<Value> {
+        process_of(&self.directory)
+    }
+
     /// The pids of all its processes as the host sees them; none when it has stopped.
     ///
     /// # Errors
@@ -370,7 +405,7 @@ impl Container {
 }
 
 /// A descriptor for a recorded process, if it is still the one that was recorded.
-fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
+pub(crate) fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
     let Some(process) = record.process else { return Ok(None) };
     let pidfd = match pidfd::open(process.pid) {
         Err(Errno::ESRCH) => return Ok(None),

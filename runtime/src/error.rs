@@ -46,6 +46,9 @@ pub enum Error {
     /// The container's process has ended. (Engines look for the text.)
     #[error("container not running")]
     NotRunning,
+    /// The container is paused, so that a process in it would not run. (Engines look for the text.)
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    Paused,
     /// Only a created container can be started.
     #[error("cannot start {}", match .0 {
         Status::Running | Status::Created => "an already running container",

@@ -30,7 +30,7 @@ use no_frills_sys::pidfd::{self, Exit};
 use no_frills_sys::spawn::{Child, Failure, Spawn, spawn};
 use no_frills_sys::{limits, mount, namespace, socket};
 
-use crate::compile::{Pointer, Program, SOURCE_BATCH, Source, SourceKind};
+use crate::compile::{Forks, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
 use crate::config::{CAPABILITIES, NAMESPACES};
 use crate::error::{Error, Explained, Pointed, Result};
 
@@ -95,40 +95,20 @@ impl<'p> Init<'p> {
         })
     }
 
-    /// Starts it in a cgroup, with all it needs: when this returns it is the process that it will be.
-    pub(crate) fn start(
-        &mut self,
-        init: BorrowedFd<'_>,
-        given: Descriptors<'_>,
-        cgroup: BorrowedFd<'_>,
-        explain: impl FnOnce(Failure) -> Error,
-    ) -> Result<()> {
-        // Sent before there is an init, it need not wait for it.
+    /// Sends the plan while there is no init yet, if it need not wait for something else: so init need not wait for it.
+    pub(crate) fn begin(&mut self) -> Result<()> {
         let Program { id_maps, forks, steps, .. } = self.program;
-        if (id_maps.is_none() || *forks) && steps.bytes().len() <= PLAN_PIECE {
-            self.send_plan()?;
-        }
-        self.child = Some(self.spawn(init, given, cgroup).map_err(explain)?);
-        if !self.program.forks {
-            self.prepare_child()?;
-        }
-        if !self.plan_is_sent {
-            self.send_plan()?;
-        }
-        if self.program.forks {
-            self.follow(Kind::Forked)?;
-            self.prepare_child()?;
-            self.tell(&Message::new(Kind::Continue), &[])?;
-        }
-        self.send_further_sources()
+        let may = id_maps.is_none() || *forks != Forks::No;
+        if may && steps.bytes().len() <= PLAN_PIECE { self.send_plan() } else { Ok(()) }
     }
 
-    fn spawn(
+    /// Starts it in a cgroup. After a failure it can be started in another.
+    pub(crate) fn spawn(
         &mut self,
         init: BorrowedFd<'_>,
         given: Descriptors<'_>,
         cgroup: BorrowedFd<'_>,
-    ) -> std::result::Result<Child, Failure> {
+    ) -> std::result::Result<(), Failure> {
         let mut descriptors = Vec::with_capacity(4 + given.preserved.len());
         for (fd, number) in given.streams.iter().zip(0..) {
             if let Some(fd) = fd {
@@ -141,19 +121,48 @@ impl<'p> Init<'p> {
             descriptors.push((fd.as_fd(), next));
             next += 1;
         }
-        let its_end = self.its_end.take();
-        if let Some(its_end) = &its_end {
+        if let Some(its_end) = &self.its_end {
             descriptors.push((its_end.as_fd(), next));
         }
         let number = CString::new(next.to_string()).unwrap_or_default();
-        spawn(&Spawn {
+        self.child = Some(spawn(&Spawn {
             program: init,
             arguments: &[c"init", &number],
             namespaces: self.program.clone_flags,
-            keep_capabilities: self.program.id_maps.is_some() && !self.program.forks,
+            keep_capabilities: self.program.id_maps.is_some() && self.program.forks == Forks::No,
             cgroup: Some(cgroup),
             descriptors: &descriptors,
-        })
+        })?);
+        // That its end closes has to be seen here.
+        self.its_end = None;
+        Ok(())
+    }
+
+    /// Gives it all that it needs to be ready.
+    pub(crate) fn provide(&mut self) -> Result<()> {
+        let forks_first = self.program.forks == Forks::First;
+        if !forks_first {
+            self.prepare_child()?;
+        }
+        if !self.plan_is_sent {
+            self.send_plan()?;
+        }
+        if forks_first {
+            self.follow(Kind::Forked)?;
+            self.prepare_child()?;
+            self.tell(&Message::new(Kind::Continue), &[])?;
+        }
+        self.send_further_sources()
+    }
+
+    /// Lets it run its program, and returns when it does.
+    pub(crate) fn run(&mut self, ignored_signals: u64) -> Result<()> {
+        self.tell(&Message { detail: ignored_signals, ..Message::new(Kind::Start) }, &[])?;
+        if self.program.forks == Forks::Last {
+            self.follow(Kind::Forked)?;
+            self.tell(&Message::new(Kind::Continue), &[])?;
+        }
+        self.follow(Kind::Start)
     }
 
     pub(crate) fn pid(&self) -> i32 {

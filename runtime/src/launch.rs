@@ -14,6 +14,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -74,7 +75,7 @@ pub(crate) fn launch<'i>(
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
     let sources = open_first(&program, None)?;
     let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
-    let CgroupsPath::Fs(relative) = &program.cgroup else {
+    let Some(CgroupsPath::Fs(relative)) = &program.cgroup else {
         return Err(Error::Option(
             "/linux/cgroupsPath: the systemd driver is not supported yet by this version".to_owned(),
         ));
@@ -121,8 +122,10 @@ pub(crate) fn launch<'i>(
             preserve_fds: options.preserve_fds,
             preserved: &options.preserved_fds,
         };
-        let Launch { init: conversation, cgroup, .. } = &mut *launch;
-        conversation.start(init()?, given, cgroup_dir.as_fd(), |failure| explain_spawn(cgroup.as_ref(), failure))?;
+        launch.init.begin()?;
+        let spawned = launch.init.spawn(init()?, given, cgroup_dir.as_fd());
+        spawned.map_err(|failure| explain_spawn(launch.cgroup.as_ref(), failure))?;
+        launch.init.provide()?;
         // While init is at work: it needs no device but those that every container may use, and the
         // container's program does not run yet.
         launch.set_devices(&cgroup_dir)?;
@@ -135,8 +138,7 @@ pub(crate) fn launch<'i>(
             Goal::Running => {
                 launch.write_pid_file()?;
                 launch.journal.write(&launch.record)?;
-                launch.init.tell(&Message { detail: ignored, ..Message::new(Kind::Start) }, &[])?;
-                launch.init.follow(Kind::Start)?;
+                launch.init.run(ignored)?;
             }
             Goal::Created => {
                 launch.init.follow(Kind::Ready)?;
@@ -185,8 +187,8 @@ impl Launch<'_> {
     }
 
     fn set_devices(&self, dir: &no_frills_cgroups::Dir) -> Result<()> {
-        dir.set_devices(&self.program.device_program)
-            .map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source })
+        let Some(program) = &self.program.device_program else { return Ok(()) };
+        dir.set_devices(program).map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source })
     }
 
     /// Notes the process in the record, and returns which signals it ignores.
@@ -201,12 +203,8 @@ impl Launch<'_> {
 
     fn write_pid_file(&mut self) -> Result<()> {
         let Some(path) = &self.record.pid_file else { return Ok(()) };
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o644).custom_flags(O_NOFOLLOW);
-        let mut file = options.open(path).map_err(Error::at("creating the pid file", path))?;
         self.pid_file_written = true;
-        // Engines parse it without trimming: no newline.
-        write!(file, "{}", self.init.pid()).map_err(Error::at("writing the pid file", path))
+        write_pid_file(path, self.init.pid())
     }
 
     /// From here on the pid file is the caller's, and stays when the container is deleted.
@@ -270,4 +268,13 @@ pub(crate) fn explain_spawn(cgroup: Option<&Cgroup>, Failure { call, errno }: Fa
             errno,
         },
     }
+}
+
+/// Writes a pid to a file for the caller.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644).custom_flags(O_NOFOLLOW);
+    let mut file = options.open(path).map_err(Error::at("creating the pid file", path))?;
+    // Engines parse it without trimming: no newline.
+    write!(file, "{pid}").map_err(Error::at("writing the pid file", path))
 }

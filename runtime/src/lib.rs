@@ -39,6 +39,7 @@ mod config;
 mod console;
 mod container;
 mod error;
+mod exec;
 mod init;
 mod launch;
 mod print;
@@ -53,10 +54,11 @@ pub mod time;
 struct Readme;
 
 pub use bundle::Bundle;
-pub use compile::{CompileOptions, IdMaps, Pointer, Program, SOURCE_BATCH, Source, SourceKind, compile};
+pub use compile::{CompileOptions, Forks, IdMaps, Pointer, Program, SOURCE_BATCH, Source, SourceKind, compile};
 pub use config::{Config, ConfigError, mount_options};
 pub use container::{Container, CreateOptions, ExitStatus, Runtime};
 pub use error::{Error, Result};
+pub use exec::{Exec, ExecOptions, ProcessConfig};
 pub use signal::{Signal, UnknownSignal};
 pub use state::{State, Status};
 

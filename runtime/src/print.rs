@@ -134,6 +134,15 @@ impl Shown {
     }
 }
 
+fn make_cgroup(path: &CgroupsPath) -> Deed {
+    let path = match path {
+        CgroupsPath::Fs(path) => path_text(path),
+        CgroupsPath::Systemd { slice, prefix, name } => format!("{slice}:{prefix}:{name}"),
+    };
+    let path = Shown { name: "path", text: format!("{path:?}"), value: path.into() };
+    Deed { pointer: Pointer::CGROUPS_PATH, name: "mkdir_cgroup", fields: vec![path] }
+}
+
 /// The fields of a step in order.
 fn fields(step: &Step<'_>) -> Vec<Shown> {
     match *step {
@@ -342,7 +351,7 @@ impl Program {
     }
 
     fn parent(&self) -> Vec<Deed> {
-        let mut deeds = vec![self.make_cgroup()];
+        let mut deeds: Vec<Deed> = self.cgroup.iter().map(make_cgroup).collect();
         deeds.extend(self.device_deeds());
         deeds.extend(self.sources.iter().enumerate().map(|(number, source)| {
             let (name, mut rest) = source_deed(&source.kind);
@@ -369,15 +378,6 @@ impl Program {
         deeds
     }
 
-    fn make_cgroup(&self) -> Deed {
-        let path = match &self.cgroup {
-            CgroupsPath::Fs(path) => path_text(path),
-            CgroupsPath::Systemd { slice, prefix, name } => format!("{slice}:{prefix}:{name}"),
-        };
-        let path = Shown { name: "path", text: format!("{path:?}"), value: path.into() };
-        Deed { pointer: Pointer::CGROUPS_PATH, name: "mkdir_cgroup", fields: vec![path] }
-    }
-
     fn device_deeds(&self) -> impl Iterator<Item = Deed> {
         let deed = |pointer, rule: &devices::Rule| Deed {
             pointer,
@@ -388,14 +388,14 @@ impl Program {
             .zip(&self.device_rules)
             .map(move |(index, rule)| deed(Pointer::item("/linux/resources/devices", index), rule));
         // The configuration's rules may be such that nothing is denied: then there is no program.
-        let count = self.device_program.insns().len() as u64;
         let pointer = if self.device_rules_asked { Pointer::DEVICE_RULES } else { Pointer::NO_SETTING };
-        let load = (!self.device_program.allows_all()).then(|| Deed {
+        let load = self.device_program.iter().filter(|program| !program.allows_all()).map(move |program| Deed {
             pointer,
             name: "bpf_device_program",
-            fields: vec![Shown::number("instructions", count)],
+            fields: vec![Shown::number("instructions", program.insns().len() as u64)],
         });
-        own.chain(devices::DEFAULTS.iter().map(move |rule| deed(Pointer::NO_SETTING, rule))).chain(load)
+        let defaults = if self.device_program.is_some() { devices::DEFAULTS } else { &[] };
+        own.chain(defaults.iter().map(move |rule| deed(Pointer::NO_SETTING, rule))).chain(load)
     }
 
     /// What a step does, for the text of an error: `mounting "sysfs" on "/sys"`.

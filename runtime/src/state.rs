@@ -282,6 +282,18 @@ impl Directory {
         Ok(Some(journal))
     }
 
+    /// Locks a whole container together with others who do not change it, and reads its last record.
+    pub(crate) fn lock_shared(&self) -> Result<(Journal, Record)> {
+        let incomplete = || Error::Incomplete(self.id.clone());
+        let journal = self.open_journal()?.ok_or_else(incomplete)?;
+        lock::shared(&journal.file).map_err(Error::at("locking", &journal.path))?;
+        if journal.metadata()?.nlink() == 0 {
+            return Err(Error::NotFound);
+        }
+        let record = journal.read()?.ok_or_else(incomplete)?;
+        Ok((journal, record))
+    }
+
     /// As [`lock`](Directory::lock), for who will delete it whatever its state. While somebody else has it
     /// locked, `interrupt` is called with the last record, to end what they may be waiting for without end.
     pub(crate) fn lock_by_force(&self, interrupt: impl FnOnce(&Record) -> Result<()>) -> Result<Option<Journal>> {
@@ -465,7 +477,6 @@ impl Journal {
     }
 
     /// The configuration that the container was made with. `None`: half made.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for exec and hooks, which come next"))]
     pub(crate) fn document(&self) -> Result<Option<Vec<u8>>> {
         let mut text = read_all(&self.file, &self.path)?;
         let Some((document, _)) = parts(&text) else { return Ok(None) };

@@ -20,6 +20,19 @@ pub fn exclusive(file: &impl AsFd) -> nix::Result<()> {
     }
 }
 
+/// Locks the file together with others who do so, and waits for who has it alone.
+///
+/// # Errors
+/// As flock(2).
+pub fn shared(file: &impl AsFd) -> nix::Result<()> {
+    loop {
+        match flock(file, libc::LOCK_SH) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
 /// As [`exclusive`], but does not wait: `false` while somebody else has it locked.
 ///
 /// # Errors

@@ -9,6 +9,8 @@
 //! -> privileges -> chdir -> find the program -> Ready -> resource limits -> execve
 //! ```
 //!
+//! A process that is run in a container which is there (`compile_exec`) joins its namespaces and goes on from "session".
+//!
 //! Deliberately absent: anything that needs the host's state. Whether a path exists, what the kernel
 //! supports or where cgroup2 is mounted is found out where it is used.
 
@@ -25,7 +27,7 @@ use no_frills_cgroups::CgroupsPath;
 use no_frills_cgroups::devices::{self, Rule};
 use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
-use crate::config::{Config, ConfigError, IdMapping, NAMESPACES, NOT_YET, is_mapped, namespace, propagation};
+use crate::config::{Config, ConfigError, IdMapping, NAMESPACES, NOT_YET, Process, is_mapped, namespace, propagation};
 pub use pointer::Pointer;
 
 /// What, beside the configuration, decides what is done.
@@ -81,6 +83,20 @@ pub const SOURCE_BATCH: usize = 200;
 /// user namespace. Where namespaces are joined before, they are made by [`Step::Fork`].
 const BORN_INTO: u64 = namespace::USER | namespace::PID;
 
+/// The namespaces that an exec joins even if the container does not have its own.
+const INHERITABLE: u64 = namespace::CGROUP | namespace::IPC | namespace::UTS | namespace::NETWORK | namespace::MOUNT;
+
+/// Whether, and when, another process goes on in init's place ([`Step::Fork`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forks {
+    /// Init is the container's process from the beginning.
+    No,
+    /// When the namespaces are joined.
+    First,
+    /// When nothing is left but to become the program: nothing with more rights than that is ever seen in the container.
+    Last,
+}
+
 /// What the parent writes for a new user namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdMaps {
@@ -96,7 +112,7 @@ pub struct Program {
     /// `CLONE_NEW*` for clone3(2): the namespaces that init must be born into. The others it makes for itself.
     pub clone_flags: u64,
     /// Whether another process goes on in init's place: [`Step::Fork`].
-    pub forks: bool,
+    pub forks: Forks,
     /// Whether init waits for the parent before it enters the root: [`Step::Sync`].
     pub syncs: bool,
     /// Present with a new user namespace.
@@ -108,12 +124,12 @@ pub struct Program {
     pub steps: PlanBuilder,
     /// The setting that each step came from.
     pub pointers: Vec<Pointer>,
-    /// Where the container's cgroup lies.
-    pub cgroup: CgroupsPath,
+    /// Where the container's cgroup lies; `None`: it is there.
+    pub cgroup: Option<CgroupsPath>,
     /// The rules of `resources.devices`.
     pub device_rules: Vec<Rule>,
-    /// What decides over accesses to devices: those rules, and after them what every container may do.
-    pub device_program: devices::Program,
+    /// What decides over accesses to devices: those rules, and after them what every container may do. `None`: it is in place.
+    pub device_program: Option<devices::Program>,
     /// Whether the configuration has rules. If not, a caller that may not load a BPF program can do
     /// without one.
     pub device_rules_asked: bool,
@@ -155,31 +171,79 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     process::prepare(&mut steps);
     steps.enter_root();
     mounts::restrict(&mut steps);
-    process::become_it(&mut steps);
+    process::become_it(&mut steps, Forks::No);
     let device_rules = config.linux.device_rules.clone().unwrap_or_default();
     let device_program = devices::compile_container(&device_rules)
         .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
     Ok(Program {
         clone_flags: if forks(config) { 0 } else { config.linux.namespaces & BORN_INTO },
-        forks: forks(config),
+        forks: if forks(config) { Forks::First } else { Forks::No },
         syncs: false,
         id_maps: id_maps(config)?,
         sources: steps.sources,
         steps: steps.plan,
         pointers: steps.pointers,
-        cgroup: cgroup(config, options.id)?,
+        cgroup: Some(cgroup(config, options.id)?),
         device_rules,
-        device_program,
+        device_program: Some(device_program),
         device_rules_asked: config.linux.device_rules.is_some(),
         oom_score_adj: config.process.oom_score_adj,
-        rlimits: config.process.rlimits.iter().map(|limit| (limit.resource, limit.soft, limit.hard)).collect(),
+        rlimits: rlimits(&config.process),
         terminal: config.process.terminal,
     })
+}
+
+/// Compiles a process to be run in a container that is there.
+///
+/// All is set up by a process that the container does not see; the one that is born into its pid namespace has nothing
+/// left to do but to become the program (CVE-2016-9962).
+pub(crate) fn compile_exec(config: &Config, process: &Process, options: &CompileOptions<'_>) -> Program {
+    let mut steps = Builder::new(config, options);
+    steps.process = process;
+    let own = config.linux.own();
+    let forks = if own & namespace::PID != 0 { Forks::Last } else { Forks::No };
+    steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
+    let source = steps.source(Pointer::NAMESPACES, SourceKind::Container);
+    steps.push(Pointer::NAMESPACES, &Step::JoinNamespaces { source, kinds: own as u32, mode: join::MUST });
+    // Those that it shares with who made it are ours too, mostly; if not, and we may, they are joined.
+    let inherited = INHERITABLE & !own;
+    if inherited != 0 {
+        let step = Step::JoinNamespaces { source, kinds: inherited as u32, mode: join::MAY };
+        steps.push(Pointer::NAMESPACES, &step);
+    }
+    steps.push(Pointer::NO_SETTING, &Step::UseCurrentRoot {});
+    if own & namespace::USER != 0 {
+        steps.push(Pointer::NAMESPACES, &Step::BecomeRoot {});
+    }
+    process::prepare_exec(&mut steps);
+    process::become_it(&mut steps, forks);
+    Program {
+        clone_flags: 0,
+        forks,
+        syncs: false,
+        id_maps: None,
+        sources: steps.sources,
+        steps: steps.plan,
+        pointers: steps.pointers,
+        cgroup: None,
+        device_rules: Vec::new(),
+        device_program: None,
+        device_rules_asked: false,
+        oom_score_adj: process.oom_score_adj,
+        rlimits: rlimits(process),
+        terminal: process.terminal,
+    }
+}
+
+fn rlimits(process: &Process) -> Vec<(u32, u64, u64)> {
+    process.rlimits.iter().map(|limit| (limit.resource, limit.soft, limit.hard)).collect()
 }
 
 /// Collects steps, where they came from, and the sources that they use.
 struct Builder<'a> {
     config: &'a Config,
+    /// The configuration's, or another to be run in its container.
+    process: &'a Process,
     options: &'a CompileOptions<'a>,
     plan: PlanBuilder,
     pointers: Vec<Pointer>,
@@ -203,6 +267,7 @@ impl<'a> Builder<'a> {
     fn new(config: &'a Config, options: &'a CompileOptions<'a>) -> Builder<'a> {
         Builder {
             config,
+            process: &config.process,
             options,
             plan: PlanBuilder::new(),
             pointers: Vec::with_capacity(128),

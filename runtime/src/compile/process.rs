@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use no_frills_plan::{Step, Texts, Words};
 
-use super::{Builder, Pointer, text};
+use super::{Builder, Forks, Pointer, text};
 use crate::config::CAPABILITIES;
 
 /// What is used when the configuration has no umask: the one that peers have.
@@ -23,11 +23,28 @@ pub(super) fn prepare(steps: &mut Builder<'_>) {
     }
 }
 
+/// What a process that is run in a container needs of it.
+pub(super) fn prepare_exec(steps: &mut Builder<'_>) {
+    let process = steps.process;
+    if process.terminal {
+        let (rows, columns) = process.console_size.unwrap_or((0, 0));
+        let step = Step::OpenTerminal { rows, columns, uid: process.user.uid, console: 0 };
+        steps.push(Pointer::to("/process/terminal"), &step);
+    }
+}
+
+fn start_session(steps: &mut Builder<'_>) {
+    let terminal = steps.process.terminal;
+    let at = if terminal { Pointer::to("/process/terminal") } else { Pointer::NO_SETTING };
+    steps.push(at, &Step::StartSession { terminal: terminal.into() });
+}
+
 /// From init to the process, step by step with less privilege.
-pub(super) fn become_it(steps: &mut Builder<'_>) {
-    let process = &steps.config.process;
-    let at_terminal = if process.terminal { Pointer::to("/process/terminal") } else { Pointer::NO_SETTING };
-    steps.push(at_terminal, &Step::StartSession { terminal: process.terminal.into() });
+pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
+    let process = steps.process;
+    if forks != Forks::Last {
+        start_session(steps);
+    }
     if !steps.options.no_new_keyring {
         let name = format!("_ses.{}", steps.options.id);
         steps.push(Pointer::NO_SETTING, &Step::JoinSessionKeyring { name: text(&name) });
@@ -51,6 +68,12 @@ pub(super) fn become_it(steps: &mut Builder<'_>) {
     if !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
         steps.push(Pointer::to("/process/env"), &Step::LookUpHome { uid: process.user.uid });
     }
+    if forks == Forks::Last {
+        // A change of user may have made it dumpable again (proc(5), fs.suid_dumpable).
+        steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
+        steps.push(Pointer::NAMESPACES, &Step::Fork { flags: 0 });
+        start_session(steps);
+    }
     for (index, limit) in (0..).zip(&process.rlimits) {
         let step = Step::SetRlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard };
         steps.push(Pointer::item("/process/rlimits", index), &step);
@@ -62,7 +85,7 @@ pub(super) fn become_it(steps: &mut Builder<'_>) {
 }
 
 fn set_privileges(steps: &mut Builder<'_>) {
-    let process = &steps.config.process;
+    let process = steps.process;
     let sets = process.capabilities;
     let at = Pointer::to("/process/capabilities/bounding");
     for capability in (0_u8..).take(CAPABILITIES.len()).filter(|number| sets.bounding & 1 << number == 0) {

@@ -222,7 +222,7 @@ fn cgroups_are_placed_or_refused() {
             .map(|program| program.cgroup)
             .map_err(|error| error.to_string())
     };
-    let fs = |path: &str| Ok(CgroupsPath::Fs(path.into()));
+    let fs = |path: &str| Ok(Some(CgroupsPath::Fs(path.into())));
     assert_eq!(place(Value::Null), fs("no-frills/id"));
     assert_eq!(place("".into()), fs("no-frills/id"));
     assert_eq!(place("/a//b/".into()), fs("a/b"));

@@ -159,6 +159,30 @@ impl Config {
         self.linux.namespaces & kind != 0
     }
 
+    /// In a new user namespace only ids that are mapped exist.
+    pub(crate) fn check_ids(&self, process: &Process) -> Result<()> {
+        let linux = &self.linux;
+        if linux.namespaces & namespace::USER == 0 {
+            return Ok(());
+        }
+        let unmapped = |pointer: String, id: u32| {
+            Err(ConfigError::new(pointer, format!("{id} is not mapped in the container's user namespace")))
+        };
+        let user = &process.user;
+        if !is_mapped(&linux.uid_mappings, user.uid) {
+            return unmapped("/process/user/uid".to_owned(), user.uid);
+        }
+        if !is_mapped(&linux.gid_mappings, user.gid) {
+            return unmapped("/process/user/gid".to_owned(), user.gid);
+        }
+        for (index, gid) in user.additional_gids.iter().enumerate() {
+            if !is_mapped(&linux.gid_mappings, *gid) {
+                return unmapped(format!("/process/user/additionalGids/{index}"), *gid);
+            }
+        }
+        Ok(())
+    }
+
     /// The annotations, sorted by name.
     pub fn annotations(&self) -> &[(String, String)] {
         &self.annotations
@@ -239,21 +263,7 @@ fn check_user_namespace(config: &Config) -> Result<()> {
     if config.linux.namespaces & namespace::USER == 0 {
         return Ok(());
     }
-    let unmapped = |pointer: String, id: u32| {
-        Err(ConfigError::new(pointer, format!("{id} is not mapped in the container's user namespace")))
-    };
-    let user = &config.process.user;
-    if !is_mapped(&config.linux.uid_mappings, user.uid) {
-        return unmapped("/process/user/uid".to_owned(), user.uid);
-    }
-    if !is_mapped(&config.linux.gid_mappings, user.gid) {
-        return unmapped("/process/user/gid".to_owned(), user.gid);
-    }
-    for (index, gid) in user.additional_gids.iter().enumerate() {
-        if !is_mapped(&config.linux.gid_mappings, *gid) {
-            return unmapped(format!("/process/user/additionalGids/{index}"), *gid);
-        }
-    }
+    config.check_ids(&config.process)?;
     for mount in &config.mounts {
         let is_cgroup = mount.kind == MountKind::Filesystem("cgroup2".to_owned());
         if is_cgroup && config.linux.namespaces & namespace::CGROUP == 0 {

@@ -1,5 +1,7 @@
 //! The setting `process`.
 
+use serde_json::{Value, json};
+
 use super::reader::{Node, Result};
 use super::unsupported::{self, refuse};
 use super::{NOT_YET, OTHER_PLATFORM, path};
@@ -48,6 +50,14 @@ pub(crate) struct Rlimit {
     pub(crate) resource: u32,
     pub(crate) soft: u64,
     pub(crate) hard: u64,
+}
+
+impl Process {
+    /// Reads a `process` object that stands alone.
+    pub(crate) fn from_value(value: &Value, warnings: &mut Vec<String>) -> Result<Process> {
+        let document = json!({ "process": value });
+        read(&Node::document(&document).required("process")?, warnings)
+    }
 }
 
 pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Process> {
