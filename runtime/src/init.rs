@@ -259,10 +259,11 @@ impl<'p> Init<'p> {
                 Kind::Ready => self.ready = true,
                 Kind::Failed => return Err(step_failed(self.program, self.name, &message)),
                 Kind::Warning => self.warnings.push(warning(self.program, &message)),
-                Kind::Console => self.console = received.attached,
-                Kind::Forked => self.replace_child(message.detail, received.attached)?,
-                Kind::Sync => {}
-                _ => return Err(Error::InitEnded("it said what only the parent says".to_owned())),
+                // What comes later may be from a process of the container that has got hold of the socket.
+                Kind::Console if !self.ready => self.console = received.attached,
+                Kind::Forked if until == Kind::Forked => self.replace_child(message.detail, received.attached)?,
+                Kind::Sync if until == Kind::Sync => {}
+                _ => return Err(Error::InitEnded("it said what it has no reason to say".to_owned())),
             }
             if message.kind == until {
                 return Ok(());

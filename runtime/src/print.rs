@@ -168,7 +168,9 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
             let mode = Shown::word("mode", join_mode(mode).to_owned());
             vec![Shown::number("source", source), Shown::flags("kinds", kinds.into(), CLONE), mode]
         }
-        Step::Fork { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
+        Step::Fork { flags, last } => {
+            vec![Shown::flags("flags", flags.into(), CLONE), Shown::yes("last", last)]
+        }
         Step::WriteProc { path, content } => vec![Shown::text("path", path), Shown::text("content", content)],
         Step::LookUpHome { uid } => vec![Shown::number("uid", uid)],
         Step::AttachRoot { source } | Step::UseSource { source } | Step::UseProcfs { source } => {
@@ -537,8 +539,8 @@ fn action(step: &Step<'_>) -> String {
         Step::JoinNamespaces { kinds, .. } => {
             format!("joining namespaces {}", flags(u64::from(*kinds), CLONE).join("|"))
         }
-        Step::Fork { flags: 0 } => "making the container's process".to_owned(),
-        Step::Fork { flags: bits } => {
+        Step::Fork { flags: 0, .. } => "making the container's process".to_owned(),
+        Step::Fork { flags: bits, .. } => {
             format!("making the container's process in namespaces {}", flags(u64::from(*bits), CLONE).join("|"))
         }
         Step::Sync {} => "waiting for the hooks".to_owned(),

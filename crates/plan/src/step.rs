@@ -471,7 +471,9 @@ steps! {
     48 Fork {
         /// `CLONE_NEWUSER`, `CLONE_NEWPID`: those to make.
         flags: u32,
-    } calls CLONE3 SENDMSG RECVMSG EXIT_GROUP;
+        /// 1: nothing is left to do but to become the program, so that no descriptor is needed any more.
+        last: u8,
+    } calls CLOSE_RANGE CLONE3 SENDMSG RECVMSG EXIT_GROUP;
 
     /// Says that the container is set up but for entering its root, and waits until the parent has done what it
     /// has to do then: hooks.

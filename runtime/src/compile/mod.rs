@@ -351,7 +351,7 @@ impl<'a> Builder<'a> {
         self.join_namespaces();
         if forks(self.config) {
             let flags = (linux.namespaces & BORN_INTO) as u32;
-            self.push(Pointer::NAMESPACES, &Step::Fork { flags });
+            self.push(Pointer::NAMESPACES, &Step::Fork { flags, last: 0 });
         }
         // Without a root of its own the namespace has nobody to become.
         let has_root = is_mapped(&linux.uid_mappings, 0) && is_mapped(&linux.gid_mappings, 0);

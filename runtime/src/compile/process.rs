@@ -71,7 +71,7 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     if forks == Forks::Last {
         // A change of user may have made it dumpable again (proc(5), fs.suid_dumpable).
         steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
-        steps.push(Pointer::NAMESPACES, &Step::Fork { flags: 0 });
+        steps.push(Pointer::NAMESPACES, &Step::Fork { flags: 0, last: 1 });
         start_session(steps);
     }
     for (index, limit) in (0..).zip(&process.rlimits) {

@@ -209,7 +209,7 @@ impl<'a> Machine<'a> {
             Step::Ready {} => self.ready(),
             Step::SetRlimit { resource, soft, hard } => kernel::set_rlimit(resource, soft, hard),
             Step::JoinNamespaces { source, kinds, mode } => self.join_namespaces(source, kinds, mode),
-            Step::Fork { flags } => self.fork(flags),
+            Step::Fork { flags, last } => self.fork(flags, last != 0),
             Step::Sync {} => {
                 talk::send(self.parent, &Message::new(Kind::Sync), None)?;
                 talk::await_continue(self.parent)
@@ -249,7 +249,12 @@ impl<'a> Machine<'a> {
     }
 
     /// Goes on in a copy; the original tells the parent of it and ends.
-    fn fork(&mut self, flags: u32) -> Result<()> {
+    fn fork(&mut self, flags: u32, last: bool) -> Result<()> {
+        if last {
+            // Only the socket is left: the copy can be seen from within the container.
+            kernel::close_from(self.parent.0 + 1)?;
+            self.pending_count = 0;
+        }
         match kernel::fork(flags)? {
             Copied::Original { pid, pidfd } => {
                 let message = Message { detail: pid, ..Message::new(Kind::Forked) };
