@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     };
     // What is not JSON does not reach this project's code.
     let Ok(value) = value else { return Corpus::Reject };
-    let options = CompileOptions { bundle: Path::new("/bundle"), id: "fuzz", no_pivot: false, no_new_keyring: false };
+    let options = CompileOptions::new(Path::new("/bundle"), "fuzz");
     let config = match Config::from_value(&value) {
         Ok(config) => config,
         Err(error) => {

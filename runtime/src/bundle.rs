@@ -70,11 +70,19 @@ impl Bundle {
     /// # Errors
     /// With the pointer of a setting that cannot be compiled.
     pub fn plan(&self, id: &str, options: &CreateOptions) -> Result<Program> {
+        let notify = options.notify.then(|| Path::new("/run/no-frills").join(id).join("notify"));
+        self.plan_with(id, options, notify.as_deref())
+    }
+
+    /// As [`plan`](Bundle::plan), for a container in a state root.
+    pub(crate) fn plan_with(&self, id: &str, options: &CreateOptions, notify: Option<&Path>) -> Result<Program> {
         let options = CompileOptions {
             bundle: &self.directory,
             id,
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
+            listen_fds: options.listen_fds,
+            notify,
         };
         Ok(compile(&self.config, &options)?)
     }

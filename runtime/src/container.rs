@@ -14,6 +14,7 @@ use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::exec::{Exec, ExecOptions, ProcessConfig, exec, process_of};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
+use crate::notify::NotifySocket;
 use crate::signal::Signal;
 use crate::start;
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, remove_file};
@@ -61,6 +62,12 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// Descriptors that the process gets as 3 + `preserve_fds` and following.
     pub preserved_fds: Vec<OwnedFd>,
+    /// Of the descriptors that the process gets from 3 on, so many are announced to it as `LISTEN_FDS`
+    /// (sd_listen_fds(3)).
+    pub listen_fds: u32,
+    /// Give the process a socket of its own to tell on that it is ready (sd_notify(3)), as `NOTIFY_SOCKET` in its
+    /// environment. It is listened to after [`Container::start_notifying`].
+    pub notify: bool,
     /// Enter the rootfs without pivot_root(2), for hosts whose root is the initial ramfs.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
@@ -273,11 +280,35 @@ impl Container {
     /// # Errors
     /// [`Error::NotCreated`] in any other state; [`Error::Program`] when the program cannot be executed.
     pub fn start(&self) -> Result<()> {
-        let (_journal, record) = lock(&self.directory)?;
-        if start::start(&self.directory, &record)? {
+        let (journal, record) = lock(&self.directory)?;
+        self.start_locked(&journal, &record)
+    }
+
+    /// Whether its process was given a socket to tell on that it is ready ([`CreateOptions::notify`]).
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        self.record.notify
+    }
+
+    /// As [`start`](Container::start), with somebody to listen when it tells that it is ready.
+    ///
+    /// # Errors
+    /// As `start`; [`Error::Option`] when it was created without [`CreateOptions::notify`].
+    pub fn start_notifying(&self) -> Result<NotifySocket> {
+        if !self.notifies() {
+            return Err(Error::Option("the container was created without a socket for notifications".to_owned()));
+        }
+        let (journal, record) = lock(&self.directory)?;
+        // Locked: no other start has bound its socket there, or will.
+        let socket = NotifySocket::bind(&self.directory.notify_directory())?;
+        self.start_locked(&journal, &record).map(|()| socket)
+    }
+
+    fn start_locked(&self, journal: &Journal, record: &Record) -> Result<()> {
+        if start::start(&self.directory, journal, record)? {
             return Ok(());
         }
-        Err(Error::NotCreated(match status_of(&self.directory, &record)? {
+        Err(Error::NotCreated(match status_of(&self.directory, record)? {
             // It waited no more a moment ago, so that it is about to end.
             Status::Created => Status::Stopped,
             status => status,

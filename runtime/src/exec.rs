@@ -26,6 +26,7 @@ use crate::container::{ExitStatus, open_process};
 use crate::error::{Error, Result};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::launch::{explain_spawn, write_pid_file};
+use crate::security;
 use crate::signal::Signal;
 use crate::state::{Directory, ProcessStat, Record, remove_file};
 
@@ -181,11 +182,8 @@ pub(crate) fn exec(
     }
     let config = Config::from_json(&document)?;
     config.check_ids(&process.process)?;
-    let program = compile_exec(
-        &config,
-        &process.process,
-        &CompileOptions { bundle: &record.bundle, id: directory.id(), no_pivot: false, no_new_keyring: false },
-    );
+    security::check(&process.process)?;
+    let program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
     let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
     let cgroup = cgroup_for(&hierarchy, &record, options.cgroup.as_deref())?;
     if !options.ignore_paused && cgroup.frozen()? {

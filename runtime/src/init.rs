@@ -33,6 +33,7 @@ use no_frills_sys::{limits, mount, namespace, socket};
 use crate::compile::{Forks, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
 use crate::config::{CAPABILITIES, NAMESPACES};
 use crate::error::{Error, Explained, Pointed, Result};
+use crate::scheduling;
 
 /// How much of a long plan goes in one datagram; init gathers the pieces.
 const PLAN_PIECE: usize = 32 * 1024;
@@ -93,6 +94,12 @@ impl<'p> Init<'p> {
             console: None,
             ready: false,
         })
+    }
+
+    /// Opens what it needs first, if that could not be done before.
+    pub(crate) fn open_sources(&mut self) -> Result<()> {
+        self.sources = open_first(self.program, self.container)?;
+        Ok(())
     }
 
     /// Sends the plan while there is no init yet, if it need not wait for something else: so init need not wait for it.
@@ -157,9 +164,15 @@ impl<'p> Init<'p> {
 
     /// Lets it run its program, and returns when it does.
     pub(crate) fn run(&mut self, ignored_signals: u64) -> Result<()> {
+        let forks_last = self.program.forks == Forks::Last;
+        if !forks_last {
+            self.set_scheduling()?;
+        }
         self.tell(&Message { detail: ignored_signals, ..Message::new(Kind::Start) }, &[])?;
-        if self.program.forks == Forks::Last {
+        if forks_last {
             self.follow(Kind::Forked)?;
+            // Not before: a process with a deadline may not fork, and there is SCHED_FLAG_RESET_ON_FORK.
+            self.set_scheduling()?;
             self.tell(&Message::new(Kind::Continue), &[])?;
         }
         self.follow(Kind::Start)
@@ -222,6 +235,16 @@ impl<'p> Init<'p> {
         Ok(())
     }
 
+    /// Sets how it is scheduled from here on: only when it is ready, for else it would have to wait for its turns.
+    pub(crate) fn set_scheduling(&mut self) -> Result<()> {
+        let Program { scheduler, io_priority, .. } = *self.program;
+        if scheduler.is_none() && io_priority.is_none() {
+            return Ok(());
+        }
+        self.follow(Kind::Ready)?;
+        scheduling::set(self.pid(), scheduler, io_priority)
+    }
+
     /// Sends a message to init.
     pub(crate) fn tell(&mut self, message: &Message<'_>, attached: &[RawFd]) -> Result<()> {
         match socket_send(&self.parent, message, attached) {
@@ -237,6 +260,9 @@ impl<'p> Init<'p> {
     /// [`Kind::Start`] and [`Kind::Created`], until it has heard that and closed its end of the socket, by execve and before it
     /// waits; with [`Kind::Failed`], until it has said what it died of.
     pub(crate) fn follow(&mut self, until: Kind) -> Result<()> {
+        if self.ready && until == Kind::Ready {
+            return Ok(());
+        }
         let mut buffer = [0; MESSAGE_MAX];
         let mut unread = false;
         loop {
@@ -437,6 +463,13 @@ fn step_failed(program: &Program, name: &str, message: &Message<'_>) -> Error {
         Some(Step::FindProgram { .. } | Step::Execute { .. }) if message.call != call::MMAP => {
             program_failed(name, errno)
         }
+        Some(Step::SetUser { .. }) if message.call == call::SETGROUPS => Error::Step {
+            pointer: "/process/user/additionalGids".to_owned(),
+            action: "setting the additional groups".to_owned(),
+            call: call::name(message.call),
+            errno,
+            said: String::new(),
+        },
         _ => Error::Step {
             pointer: program.pointer(message.step).to_string(),
             action: program.action(message.step),

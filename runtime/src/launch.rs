@@ -30,7 +30,7 @@ use crate::container::CreateOptions;
 use crate::error::{Error, Result};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, UnlockedJournal, VERSION, remove_file};
-use crate::{console, start, time};
+use crate::{console, security, start, time};
 
 /// How long the removal of a cgroup waits for the processes in it to be gone, after they were killed. Only a process that
 /// the kernel itself holds up, on a dead disk for instance, takes longer.
@@ -71,9 +71,12 @@ pub(crate) fn launch<'i>(
     goal: Goal,
 ) -> Result<Launched> {
     let config = bundle.config();
-    let program = bundle.plan(directory.id(), &options)?;
+    let notify = options.notify.then(|| directory.notify_directory());
+    let program = bundle.plan_with(directory.id(), &options, notify.as_deref())?;
+    security::check(&config.process)?;
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
-    let sources = open_first(&program, None)?;
+    // Before anything is made, unless something of it has to be.
+    let sources = if options.notify { Vec::new() } else { open_first(&program, None)? };
     let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
     let Some(CgroupsPath::Fs(relative)) = &program.cgroup else {
         return Err(Error::Option(
@@ -94,7 +97,9 @@ pub(crate) fn launch<'i>(
         cgroup_parents: cgroup.parents(),
         pid_file: options.pid_file.take(),
         program: config.args().first().cloned().unwrap_or_default(),
+        ready: program.ready,
         own_pids: config.makes_namespace(namespace::PID),
+        notify: options.notify,
         process: None,
     };
     let name = record.program.clone();
@@ -112,6 +117,10 @@ pub(crate) fn launch<'i>(
         // Before the record, or whoever clears up after it would kill what is not ours.
         cgroup.claim()?;
         launch.journal.begin(config.document(), &launch.record)?;
+        if options.notify {
+            directory.make_notify_directory()?;
+            launch.init.open_sources()?;
+        }
         let cgroup_dir = launch.make_cgroup(cgroup)?;
         let listener = match goal {
             Goal::Created => Some(start::listen(directory)?),
@@ -142,6 +151,7 @@ pub(crate) fn launch<'i>(
             }
             Goal::Created => {
                 launch.init.follow(Kind::Ready)?;
+                launch.init.set_scheduling()?;
                 launch.write_pid_file()?;
                 launch.journal.write(&launch.record)?;
                 let attached: Vec<RawFd> = listener.iter().map(AsRawFd::as_raw_fd).collect();

@@ -42,7 +42,10 @@ mod error;
 mod exec;
 mod init;
 mod launch;
+mod notify;
 mod print;
+mod scheduling;
+mod security;
 mod signal;
 mod start;
 mod state;
@@ -59,6 +62,7 @@ pub use config::{Config, ConfigError, mount_options};
 pub use container::{Container, CreateOptions, ExitStatus, Runtime};
 pub use error::{Error, Result};
 pub use exec::{Exec, ExecOptions, ProcessConfig};
+pub use notify::{NotifyManager, NotifySocket};
 pub use signal::{Signal, UnknownSignal};
 pub use state::{State, Status};
 

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use no_frills_cgroups::{CgroupsPath, devices};
-use no_frills_plan::{Plan, Step, Text, Texts, Within, attach, call, join};
+use no_frills_plan::{Plan, Step, Text, Texts, Within, Words, attach, call, join};
 use serde_json::{Map, Value, json};
 
 use crate::compile::{Pointer, Program, SOURCE_BATCH, SourceKind};
-use crate::config::{CAPABILITIES, RLIMITS, attr, namespace, propagation};
+use crate::config::{
+    CAPABILITIES, IO_CLASSES, IoPriority, MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES, POLICIES, RLIMITS,
+    SCHEDULER_FLAGS, Scheduler, attr, namespace, propagation,
+};
 
 /// Names of bits, for [`flags`].
 type Names = &'static [(u64, &'static str)];
@@ -79,6 +82,47 @@ fn limit(value: u64) -> String {
     if value == u64::MAX { "RLIM_INFINITY".to_owned() } else { value.to_string() }
 }
 
+fn personality(persona: u32) -> String {
+    let known = PERSONALITIES.iter().find(|(_, value)| *value == persona);
+    known.map_or_else(|| format!("{persona:#x}"), |(name, _)| format!("PER_{name}"))
+}
+
+/// The mode and the flags of a memory policy.
+fn memory_mode(mode: u32) -> Vec<String> {
+    let (kind, bits) = (mode & 0x1fff, mode & !0x1fff);
+    let kind = MEMORY_MODES.get(kind as usize).map_or_else(|| kind.to_string(), |name| format!("MPOL_{name}"));
+    let set = MEMORY_FLAGS.iter().filter(|(_, bit)| bits & bit != 0).map(|(name, _)| format!("MPOL_F_{name}"));
+    [kind].into_iter().chain(set).collect()
+}
+
+/// A set of numbers as the kernel writes it: `0-3,7`.
+fn number_list(set: Words<'_>) -> String {
+    let bits = (0..)
+        .zip(set.iter())
+        .flat_map(|(at, word)| (0..32).filter(move |bit| word & 1 << bit != 0).map(move |bit| at * 32 + bit));
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in bits {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let texts: Vec<String> = ranges
+        .into_iter()
+        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+        .collect();
+    texts.join(",")
+}
+
+pub(crate) fn scheduling_policy(policy: u32) -> String {
+    POLICIES.get(policy as usize).map_or_else(|| policy.to_string(), |name| format!("SCHED_{name}"))
+}
+
+pub(crate) fn io_class(priority: IoPriority) -> String {
+    let name = (priority.class as usize).checked_sub(1).and_then(|place| IO_CLASSES.get(place));
+    name.map_or_else(|| priority.class.to_string(), |name| format!("IOPRIO_CLASS_{name}"))
+}
+
 /// A field of a step: its name, as text, and as JSON.
 struct Shown {
     name: &'static str,
@@ -129,6 +173,11 @@ impl Shown {
         Shown { name, text: word.clone(), value: word.into() }
     }
 
+    fn set(name: &'static str, set: Words<'_>) -> Shown {
+        let list = number_list(set);
+        Shown { name, text: format!("{name}={list}"), value: list.into() }
+    }
+
     fn limit(name: &'static str, value: u64) -> Shown {
         Shown { name, text: format!("{name}={}", limit(value)), value: value.into() }
     }
@@ -158,6 +207,8 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::ReceiveSources {}
         | Step::Sync {}
         | Step::UseCurrentRoot {}
+        | Step::ResetAffinity {}
+        | Step::SetUnconfined {}
         | Step::Ready {} => Vec::new(),
         Step::Unshare { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
         Step::SetHostname { name } | Step::SetDomainname { name } | Step::JoinSessionKeyring { name } => {
@@ -225,6 +276,11 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
             Shown::names("inheritable", capabilities(inheritable)),
         ],
         Step::SetAmbient { ambient } => vec![Shown::names("ambient", capabilities(ambient))],
+        Step::SetPersonality { persona } => vec![Shown::word("persona", personality(persona))],
+        Step::SetMemoryPolicy { mode, nodes } => {
+            vec![Shown::names("mode", memory_mode(mode)), Shown::set("nodes", nodes)]
+        }
+        Step::SetAffinity { cpus, may_fail } => vec![Shown::set("cpus", cpus), Shown::yes("may_fail", may_fail)],
         Step::FindProgram { candidates } => vec![Shown::texts("candidates", candidates)],
         Step::SetRlimit { resource, soft, hard } => {
             vec![Shown::word("resource", rlimit(resource)), Shown::limit("soft", soft), Shown::limit("hard", hard)]
@@ -377,6 +433,16 @@ impl Program {
             name: "raise_rlimit",
             fields: vec![Shown::word("resource", rlimit(*resource)), Shown::limit("hard", *hard)],
         }));
+        deeds.extend(self.scheduler.map(|scheduler| Deed {
+            pointer: Pointer::SCHEDULER,
+            name: "sched_setattr",
+            fields: scheduler_fields(scheduler),
+        }));
+        deeds.extend(self.io_priority.map(|priority| Deed {
+            pointer: Pointer::IO_PRIORITY,
+            name: "ioprio_set",
+            fields: vec![Shown::word("class", io_class(priority)), Shown::number("priority", priority.priority)],
+        }));
         deeds
     }
 
@@ -462,6 +528,21 @@ fn kept_at(steps: &[Step<'_>], number: u8) -> Option<String> {
         Step::Attach { path, flags } => Some(destination(*path, *flags)),
         _ => None,
     })
+}
+
+fn scheduler_fields(scheduler: Scheduler) -> Vec<Shown> {
+    let Scheduler { policy, flags, nice, priority, runtime, deadline, period } = scheduler;
+    let names = (0..).zip(SCHEDULER_FLAGS).filter(|(bit, _)| flags & 1 << bit != 0);
+    let names = names.map(|(_, name)| format!("SCHED_FLAG_{name}")).collect();
+    vec![
+        Shown::word("policy", scheduling_policy(policy)),
+        Shown::names("flags", names),
+        Shown { name: "nice", text: format!("nice={nice}"), value: nice.into() },
+        Shown::number("priority", priority),
+        Shown::number("runtime", runtime),
+        Shown::number("deadline", deadline),
+        Shown::number("period", period),
+    ]
 }
 
 fn append(text: &mut String, deed: &str, pointer: Pointer) {
@@ -590,6 +671,14 @@ fn action(step: &Step<'_>) -> String {
         Step::SetRlimit { resource, soft, hard } => {
             format!("setting {} to {}, {}", rlimit(*resource), limit(*soft), limit(*hard))
         }
+        Step::SetPersonality { persona } => format!("setting the personality {}", personality(*persona)),
+        Step::SetMemoryPolicy { mode, nodes } => {
+            let nodes = if nodes.count() == 0 { String::new() } else { format!(" on nodes {}", number_list(*nodes)) };
+            format!("setting the memory policy {}{nodes}", memory_mode(*mode).join("|"))
+        }
+        Step::SetAffinity { cpus, .. } => format!("moving to CPUs {}", number_list(*cpus)),
+        Step::SetUnconfined {} => "leaving the program unconfined by AppArmor".to_owned(),
+        Step::ResetAffinity {} => "moving to all CPUs of the cgroup".to_owned(),
         Step::Execute { .. } => "executing the program".to_owned(),
     }
 }

@@ -20,10 +20,11 @@ use nix::sys::socket::{
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, call};
 use no_frills_sys::socket;
 
-use crate::compile::Pointer;
+use crate::compile::{CompileOptions, compile};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::init::{program_failed, socket_send};
-use crate::state::{Directory, Record};
+use crate::state::{Directory, Journal, Record};
 
 /// Calls `with` with the socket's address.
 fn at_address<T>(directory: &Directory, with: impl FnOnce(&UnixAddr) -> nix::Result<T>) -> Result<nix::Result<T>> {
@@ -86,27 +87,34 @@ pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
 }
 
 /// Lets the container's program run, and returns when it does. `false`: init was not waiting.
-pub(crate) fn start(directory: &Directory, record: &Record) -> Result<bool> {
+pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -> Result<bool> {
     for _ in 0..ATTEMPTS {
         let init = match reach(directory)? {
             Reached::Connected(init) => init,
             Reached::Full => return Err(Error::InitMute),
             Reached::Nobody => return Ok(false),
         };
-        if let Some(outcome) = request(&init, record)? {
+        if let Some(outcome) = request(&init)? {
             let removed = directory.remove_start_socket();
             return match outcome {
                 Ok(()) => removed.map(|()| true),
-                Err(error) => Err(error.and_cleanup(removed)),
+                Err(last) => Err(failed(directory, journal, record, &last)?.and_cleanup(removed)),
             };
         }
     }
     Err(Error::InitMute)
 }
 
+/// What init said last: a step that failed, its call, the errno.
+struct Last {
+    step: u32,
+    call: u8,
+    errno: Errno,
+}
+
 /// Says `Start` and waits for what comes of it. `None`: init did not hear it; it has ended, or lacked something for a
 /// moment and waits for the next.
-fn request(init: &OwnedFd, record: &Record) -> Result<Option<Result<()>>> {
+fn request(init: &OwnedFd) -> Result<Option<Result<(), Last>>> {
     let message = Message::new(Kind::Start);
     match socket_send(init, &message, &[]) {
         Err(Error::System { errno: Errno::EPIPE | Errno::ECONNRESET, .. }) => return Ok(None),
@@ -120,23 +128,70 @@ fn request(init: &OwnedFd, record: &Record) -> Result<Option<Result<()>>> {
         return Ok(if received.unread { None } else { Some(Ok(())) });
     }
     match buffer.get(..received.length).and_then(Message::decode) {
-        Some(message) if message.kind == Kind::Failed => Ok(Some(Err(failed(record, &message)))),
+        Some(Message { kind: Kind::Failed, step, call, errno, .. }) => {
+            Ok(Some(Err(Last { step, call, errno: Errno::from_raw(errno) })))
+        }
         _ => Err(Error::InitEnded("it said something that is no message".to_owned())),
     }
 }
 
-/// Why the program does not run.
-fn failed(record: &Record, message: &Message<'_>) -> Error {
-    let errno = Errno::from_raw(message.errno);
-    if message.call == call::EXECVE {
-        return program_failed(&record.program, errno);
+/// Why the program does not run. The plan that the step belongs to is gone, but the same configuration is compiled to the same
+/// steps after `Ready`.
+fn failed(directory: &Directory, journal: &Journal, record: &Record, last: &Last) -> Result<Error> {
+    let Last { step, call, errno } = *last;
+    if call == call::EXECVE {
+        return Ok(program_failed(&record.program, errno));
     }
-    Error::Step {
-        // The plan that the step belongs to is gone, but only resource limits are set by this call.
-        pointer: if message.call == call::PRLIMIT64 { Pointer::RLIMITS.to_string() } else { String::new() },
-        action: "starting the program".to_owned(),
-        call: call::name(message.call),
-        errno,
-        said: String::new(),
+    let config = journal.document()?.map(|document| Config::from_json(&document)).transpose()?;
+    let options = CompileOptions::new(&record.bundle, directory.id());
+    let program = config.map(|config| compile(&config, &options)).transpose()?;
+    let told = program.zip(step.checked_sub(record.ready)).map(|(program, after)| {
+        let step = program.ready.saturating_add(after);
+        (program.pointer(step).to_string(), program.action(step))
+    });
+    let (pointer, action) = told.unwrap_or_else(|| (String::new(), "starting the program".to_owned()));
+    Ok(Error::Step { pointer, action, call: call::name(call), errno, said: String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::tests::record;
+
+    /// Its plan is gone, and was longer than the one that is compiled again: by the mount for notifications.
+    #[test]
+    fn a_step_after_ready_still_tells_its_setting() {
+        let limits = ["CORE", "NOFILE"].map(|name| json!({"type": format!("RLIMIT_{name}"), "soft": 1, "hard": 2}));
+        let spec = json!({
+            "ociVersion": "1.3.0",
+            "process": {"args": ["prog"], "cwd": "/", "env": ["HOME=/"], "rlimits": limits},
+            "root": {"path": "rootfs"},
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+        });
+        let config = Config::from_value(&spec).unwrap();
+        let options = CompileOptions { notify: Some("/notify".as_ref()), ..CompileOptions::new("/b".as_ref(), "x") };
+        let program = compile(&config, &options).unwrap();
+
+        let root = std::env::temp_dir().join(format!("no-frills-start-{}", std::process::id()));
+        let directory = Directory::new(&root, "x").unwrap();
+        let mut journal = directory.claim().unwrap();
+        let record = Record { ready: program.ready, ..record(1) };
+        journal.begin(config.document(), &record).unwrap();
+        drop(journal);
+        let journal = directory.lock().unwrap().unwrap();
+        let told = |after, call| {
+            let last = Last { step: program.ready + after, call, errno: Errno::EPERM };
+            failed(&directory, &journal, &record, &last).unwrap().to_string()
+        };
+        assert_eq!(
+            told(2, call::PRLIMIT64),
+            "/process/rlimits/1: setting RLIMIT_NOFILE to 1, 2: prlimit64: EPERM (operation not permitted)"
+        );
+        assert!(told(1, call::PRLIMIT64).starts_with("/process/rlimits/0: setting RLIMIT_CORE"));
+        assert_eq!(told(3, call::EXECVE), "exec: \"sh\": executable file not found in $PATH: permission denied");
+        directory.remove(false).unwrap();
+        std::fs::remove_dir(&root).unwrap();
     }
 }

@@ -4,6 +4,8 @@
 //! ROOT/ID/             the directory is the claim of the name: mkdir(2) decides between two creates
 //!   state.json         the journal: the configuration, then one record a line, of which the last whole line counts
 //!   start.sock         where `start` connects, as long as the container is created and not started
+//!   notify/            what is mounted at /run/notify, in a container that notifies
+//!     notify.sock      where its process tells that it is ready, from its start on
 //! ```
 //!
 //! The journal is written before what it speaks of is made: the first record names the cgroup and the pid file, later
@@ -14,10 +16,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -25,6 +27,7 @@ use no_frills_sys::lock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::notify;
 
 /// Where a container is in its life (runtime.md, "State").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,8 +103,13 @@ pub(crate) struct Record {
     pub(crate) pid_file: Option<PathBuf>,
     /// `args[0]`, for what `start` may have to say.
     pub(crate) program: String,
+    /// The number of the step at which init waits, for the same.
+    pub(crate) ready: u32,
     /// Whether it has a pid namespace of its own: then all its processes end with the first.
     pub(crate) own_pids: bool,
+    /// Whether it has a directory for the socket of its notifications.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) notify: bool,
     pub(crate) process: Option<Process>,
 }
 
@@ -213,6 +221,19 @@ impl Directory {
 
     pub(crate) fn start_socket(&self) -> PathBuf {
         self.path.join(START_SOCKET)
+    }
+
+    /// What a container that notifies has at `/run/notify`.
+    pub(crate) fn notify_directory(&self) -> PathBuf {
+        self.path.join("notify")
+    }
+
+    /// Makes it, for anybody in the container to look into, whatever the caller's umask.
+    pub(crate) fn make_notify_directory(&self) -> Result<PathBuf> {
+        let path = self.notify_directory();
+        std::fs::create_dir(&path).map_err(Error::at("creating", &path))?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(Error::at("opening up", &path))?;
+        Ok(path)
     }
 
     /// Takes the name: makes the directory and the journal, and locks it.
@@ -355,7 +376,16 @@ impl Directory {
             self.remove_start_socket()?;
         }
         remove_file(&self.state_file())?;
-        remove_directory(&self.path)
+        match std::fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                let notify = self.notify_directory();
+                remove_file(&notify.join(notify::SOCKET))?;
+                remove_directory(&notify)?;
+                remove_directory(&self.path)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map_err(Error::at("removing", &self.path)),
+        }
     }
 }
 
@@ -516,10 +546,10 @@ impl UnlockedJournal {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn record(pid: i32) -> Record {
+    pub(crate) fn record(pid: i32) -> Record {
         Record {
             version: VERSION,
             oci_version: "1.3.0".to_owned(),
@@ -532,7 +562,9 @@ mod tests {
             cgroup_parents: 1,
             pid_file: None,
             program: "sh".to_owned(),
+            ready: 0,
             own_pids: true,
+            notify: false,
             process: Some(Process { pid, start_time: 7 }),
         }
     }

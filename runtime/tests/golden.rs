@@ -30,7 +30,7 @@ fn read(path: &Path) -> (Value, Vec<String>) {
 }
 
 fn program(spec: &Value) -> (Config, Program) {
-    let options = CompileOptions { bundle: Path::new("/bundle"), id: "golden", no_pivot: false, no_new_keyring: false };
+    let options = CompileOptions::new(Path::new("/bundle"), "golden");
     let config = Config::from_value(spec).unwrap();
     let program = compile(&config, &options).unwrap();
     (config, program)
@@ -155,7 +155,7 @@ fn time_to_compile() {
             times.sort_unstable();
             println!("{}: {what}: first {first:?}, median {:?}", path.display(), times[times.len() / 2]);
         };
-        let options = CompileOptions { bundle: Path::new("/b"), id: "x", no_pivot: false, no_new_keyring: false };
+        let options = CompileOptions::new(Path::new("/b"), "x");
         measure("all", &|| drop(compile(&Config::from_json(&bytes).unwrap(), &options).unwrap()));
         measure("JSON alone", &|| drop(serde_json::from_slice::<Value>(&bytes).unwrap()));
         measure("JSON and checks", &|| drop(Config::from_json(&bytes).unwrap()));

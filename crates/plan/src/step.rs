@@ -31,6 +31,7 @@ pub mod call {
         50 POLL "poll", 51 EXIT_GROUP "exit_group", 52 FCHMOD "fchmod",
         53 OPEN_TREE_ATTR "open_tree_attr", 54 READLINKAT "readlinkat", 55 SETNS "setns", 56 CLONE3 "clone3",
         57 WRITE "write",
+        65 PERSONALITY "personality", 66 SET_MEMPOLICY "set_mempolicy", 67 SCHED_SETAFFINITY "sched_setaffinity",
     }
 }
 
@@ -496,6 +497,34 @@ steps! {
 
     /// Takes the current root as the one beneath which later steps resolve paths: that of the mount namespace that was joined.
     52 UseCurrentRoot {} calls CLOSE OPENAT2;
+    /// personality(2).
+    60 SetPersonality {
+        /// `PER_*`.
+        persona: u32,
+    } calls PERSONALITY;
+
+    /// set_mempolicy(2).
+    61 SetMemoryPolicy {
+        /// `MPOL_*` with `MPOL_F_*`.
+        mode: u32,
+        /// Bit N of them: memory node N. An even number, or none.
+        nodes: Words<'a>,
+    } calls SET_MEMPOLICY;
+
+    /// sched_setaffinity(2). When it may fail it is a hint: none of the CPUs is in the cgroup's cpuset.
+    62 SetAffinity {
+        /// Bit N of them: CPU N. An even number.
+        cpus: Words<'a>,
+        /// 1: what the kernel refuses is a warning.
+        may_fail: u8,
+    } calls SCHED_SETAFFINITY SENDMSG;
+
+    /// sched_setaffinity(2) to all CPUs: the kernel leaves those of the cgroup's cpuset. Else the process would keep,
+    /// since Linux 6.2, to those of its caller. Best effort.
+    63 ResetAffinity {} calls SCHED_SETAFFINITY SENDMSG;
+
+    /// Asks AppArmor to leave the program unconfined, in the procfs that was taken. A kernel without AppArmor does.
+    64 SetUnconfined {} calls OPENAT2 WRITE CLOSE;
 
     /// execve(2) of what [`FindProgram`](Step::FindProgram) found.
     40 Execute {
@@ -509,8 +538,16 @@ steps! {
 impl Step<'_> {
     /// Whether init goes on, with a warning at most, when the kernel refuses the step.
     pub fn best_effort(&self) -> bool {
-        use Step::{JoinSessionKeyring, OwnStdio, SetAmbient, SetCapabilities};
-        matches!(self, JoinSessionKeyring { .. } | OwnStdio { .. } | SetAmbient { .. } | SetCapabilities { .. })
+        use Step::{JoinSessionKeyring, OwnStdio, ResetAffinity, SetAffinity, SetAmbient, SetCapabilities};
+        matches!(
+            self,
+            JoinSessionKeyring { .. }
+                | OwnStdio { .. }
+                | SetAmbient { .. }
+                | SetCapabilities { .. }
+                | SetAffinity { may_fail: 1.., .. }
+                | ResetAffinity {}
+        )
     }
 }
 

@@ -9,6 +9,7 @@ system_calls! {
     "_exit" = SYS_exit_group
     "bind" = SYS_bind
     "chdir" = SYS_chdir
+    "chmod" = SYS_chmod
     "chroot" = SYS_chroot
     // Not the vDSO's: to find it there costs more than the one or two calls that a command makes.
     "clock_gettime" = SYS_clock_gettime

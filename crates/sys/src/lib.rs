@@ -13,5 +13,6 @@ pub mod memfd;
 pub mod mount;
 pub mod namespace;
 pub mod pidfd;
+pub mod scheduling;
 pub mod socket;
 pub mod spawn;

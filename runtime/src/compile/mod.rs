@@ -27,7 +27,10 @@ use no_frills_cgroups::CgroupsPath;
 use no_frills_cgroups::devices::{self, Rule};
 use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
-use crate::config::{Config, ConfigError, IdMapping, NAMESPACES, NOT_YET, Process, is_mapped, namespace, propagation};
+use crate::config::{
+    Config, ConfigError, IdMapping, IoPriority, NAMESPACES, NOT_YET, Process, Scheduler, is_mapped, namespace,
+    propagation,
+};
 pub use pointer::Pointer;
 
 /// What, beside the configuration, decides what is done.
@@ -41,6 +44,18 @@ pub struct CompileOptions<'a> {
     pub no_pivot: bool,
     /// Keep the session keyring of the caller.
     pub no_new_keyring: bool,
+    /// How many descriptors, from 3 on, the process is told of as `LISTEN_FDS`.
+    pub listen_fds: u32,
+    /// The directory on the host, of the runtime's own, in which the socket is bound that the process is told of as
+    /// `NOTIFY_SOCKET`.
+    pub notify: Option<&'a Path>,
+}
+
+impl<'a> CompileOptions<'a> {
+    /// For a container of this id; nothing else is asked for.
+    pub fn new(bundle: &'a Path, id: &'a str) -> CompileOptions<'a> {
+        CompileOptions { bundle, id, no_pivot: false, no_new_keyring: false, listen_fds: 0, notify: None }
+    }
 }
 
 /// A descriptor that the parent opens and sends to init.
@@ -124,6 +139,8 @@ pub struct Program {
     pub steps: PlanBuilder,
     /// The setting that each step came from.
     pub pointers: Vec<Pointer>,
+    /// The number of [`Step::Ready`]. What follows it is done at the start, and depends on the configuration alone.
+    pub(crate) ready: u32,
     /// Where the container's cgroup lies; `None`: it is there.
     pub cgroup: Option<CgroupsPath>,
     /// The rules of `resources.devices`.
@@ -137,6 +154,9 @@ pub struct Program {
     pub oom_score_adj: Option<i32>,
     /// Resource, soft and hard limit. The parent raises hard limits that init may not.
     pub rlimits: Vec<(u32, u64, u64)>,
+    /// What the parent sets when init is ready, as the privileges for it are those of the initial user namespace.
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) io_priority: Option<IoPriority>,
     /// Whether init makes a terminal and sends its master.
     pub terminal: bool,
 }
@@ -167,6 +187,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     steps.attach_root();
     steps.set_names();
     mounts::mount_all(&mut steps)?;
+    mounts::mount_notify(&mut steps);
     device_nodes::make_all(&mut steps);
     process::prepare(&mut steps);
     steps.enter_root();
@@ -183,12 +204,15 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
         sources: steps.sources,
         steps: steps.plan,
         pointers: steps.pointers,
+        ready: steps.ready,
         cgroup: Some(cgroup(config, options.id)?),
         device_rules,
         device_program: Some(device_program),
         device_rules_asked: config.linux.device_rules.is_some(),
         oom_score_adj: config.process.oom_score_adj,
         rlimits: rlimits(&config.process),
+        scheduler: config.process.scheduler,
+        io_priority: config.process.io_priority,
         terminal: config.process.terminal,
     })
 }
@@ -199,7 +223,8 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
 /// left to do but to become the program (CVE-2016-9962).
 pub(crate) fn compile_exec(config: &Config, process: &Process, options: &CompileOptions<'_>) -> Program {
     let mut steps = Builder::new(config, options);
-    steps.process = process;
+    (steps.process, steps.is_exec) = (process, true);
+    process::start_on_cpus(&mut steps);
     let own = config.linux.own();
     let forks = if own & namespace::PID != 0 { Forks::Last } else { Forks::No };
     steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
@@ -225,12 +250,15 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
         sources: steps.sources,
         steps: steps.plan,
         pointers: steps.pointers,
+        ready: steps.ready,
         cgroup: None,
         device_rules: Vec::new(),
         device_program: None,
         device_rules_asked: false,
         oom_score_adj: process.oom_score_adj,
         rlimits: rlimits(process),
+        scheduler: process.scheduler,
+        io_priority: process.io_priority,
         terminal: process.terminal,
     }
 }
@@ -244,12 +272,15 @@ struct Builder<'a> {
     config: &'a Config,
     /// The configuration's, or another to be run in its container.
     process: &'a Process,
+    is_exec: bool,
     options: &'a CompileOptions<'a>,
     plan: PlanBuilder,
     pointers: Vec<Pointer>,
     sources: Vec<Source>,
     /// Whether init has the procfs.
     has_procfs: bool,
+    /// The number of `Ready`.
+    ready: u32,
     /// The places in `mounts` of what init has kept.
     kept: Vec<u32>,
     directory: OpenDirectory,
@@ -268,11 +299,13 @@ impl<'a> Builder<'a> {
         Builder {
             config,
             process: &config.process,
+            is_exec: false,
             options,
             plan: PlanBuilder::new(),
             pointers: Vec::with_capacity(128),
             sources: Vec::with_capacity(8),
             has_procfs: false,
+            ready: 0,
             kept: Vec::new(),
             directory: OpenDirectory::None,
         }
@@ -300,14 +333,17 @@ impl<'a> Builder<'a> {
     }
 
     /// Has init write to a file of procfs, by its path there.
-    #[expect(dead_code, reason = "the settings that need it come next")]
     fn write_proc(&mut self, pointer: Pointer, path: &str, content: &str) {
+        self.use_procfs(pointer);
+        self.push(pointer, &Step::WriteProc { path: text(path), content: text(content) });
+    }
+
+    fn use_procfs(&mut self, pointer: Pointer) {
         if !self.has_procfs {
             self.has_procfs = true;
             let source = self.source(pointer, SourceKind::Procfs);
             self.push(pointer, &Step::UseProcfs { source });
         }
-        self.push(pointer, &Step::WriteProc { path: text(path), content: text(content) });
     }
 
     /// Attaches the mount that was made; `flags` are bits of [`attach`]. Symbolic links of the image or

@@ -6,6 +6,7 @@ use no_frills_plan::{Step, Within, attach};
 
 use super::{Builder, OpenDirectory, Pointer, device_nodes, receive_only, text};
 use crate::config::{Attributes, Config, ConfigError, Mount, MountKind, Propagation, attr, propagation};
+use crate::notify;
 
 pub(super) fn mount_all(steps: &mut Builder<'_>) -> Result<(), ConfigError> {
     let config = steps.config;
@@ -26,6 +27,18 @@ pub(super) fn mount_all(steps: &mut Builder<'_>) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// The directory for the socket of notifications, last of all: nothing of the configuration's covers it.
+pub(super) fn mount_notify(steps: &mut Builder<'_>) {
+    let Some(directory) = steps.options.notify else { return };
+    let at = Pointer::NO_SETTING;
+    let source = steps.tree(at, directory.to_owned(), false);
+    steps.push(at, &Step::UseSource { source });
+    let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let attributes = Attributes { set, ..Attributes::default() };
+    steps.push(at, &set_attributes(attributes, propagation::SLAVE, false));
+    steps.attach(at, notify::DESTINATION, 0);
 }
 
 /// Whether it is the procfs or sysfs at its usual place.

@@ -30,6 +30,10 @@ impl Pointer {
     /// `process.rlimits`, the source of [`Program::rlimits`](super::Program::rlimits).
     pub const RLIMITS: Pointer = Pointer::to("/process/rlimits");
 
+    /// `process.scheduler`.
+    pub(crate) const SCHEDULER: Pointer = Pointer::to("/process/scheduler");
+    /// `process.ioPriority`.
+    pub(crate) const IO_PRIORITY: Pointer = Pointer::to("/process/ioPriority");
     /// An entry of `linux.namespaces` that has a path.
     pub(crate) const fn namespace(index: u32) -> Pointer {
         Pointer { setting: "/linux/namespaces", item: index, option: NONE }

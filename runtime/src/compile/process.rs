@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use no_frills_plan::{Step, Texts, Words};
 
-use super::{Builder, Forks, Pointer, text};
+use super::{Builder, CompileOptions, Forks, Pointer, text};
 use crate::config::CAPABILITIES;
+use crate::notify;
 
 /// What is used when the configuration has no umask: the one that peers have.
 const DEFAULT_UMASK: u32 = 0o022;
@@ -45,24 +46,28 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     if forks != Forks::Last {
         start_session(steps);
     }
-    if !steps.options.no_new_keyring {
-        let name = format!("_ses.{}", steps.options.id);
-        steps.push(Pointer::NO_SETTING, &Step::JoinSessionKeyring { name: text(&name) });
-    }
+    join_keyring(steps);
     if process.user.uid != 0 && !process.terminal {
         steps.push(Pointer::to("/process/user/uid"), &Step::OwnStdio { uid: process.user.uid });
     }
     let umask = process.user.umask;
     let at = umask.map_or(Pointer::NO_SETTING, |_| Pointer::to("/process/user/umask"));
     steps.push(at, &Step::SetUmask { mask: umask.unwrap_or(DEFAULT_UMASK) });
+    set_labels(steps);
+    set_treatment(steps);
     set_privileges(steps);
     if process.cwd != "/" {
         // Entering the root has left it in "/".
         steps.push(Pointer::to("/process/cwd"), &Step::ChangeDirectory { path: text(&process.cwd) });
     }
-    let environment = environment(&process.env);
+    let given = from_caller(steps.options);
+    let environment = environment(process.env.iter().chain(&given));
     let candidates = candidates(process.args.first().map_or("", String::as_str), &environment);
     steps.push(Pointer::item("/process/args", 0), &Step::FindProgram { candidates: Texts::new(&candidates) });
+    if steps.is_exec {
+        run_on_cpus(steps);
+    }
+    steps.ready = steps.plan.count();
     steps.push(Pointer::NO_SETTING, &Step::Ready {});
     // Only now: by then the parent has set the device program.
     if !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
@@ -82,6 +87,76 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     let environment = join(environment.into_iter());
     let step = Step::Execute { arguments: Texts::new(&arguments), environment: Texts::new(&environment) };
     steps.push(Pointer::to("/process/args"), &step);
+}
+
+const SELINUX_LABEL: Pointer = Pointer::to("/process/selinuxLabel");
+const APPARMOR_PROFILE: Pointer = Pointer::to("/process/apparmorProfile");
+
+/// The new keyring has the label of the process, which could not use it else.
+fn join_keyring(steps: &mut Builder<'_>) {
+    const LABEL: &str = "thread-self/attr/keycreate";
+    if steps.options.no_new_keyring {
+        return;
+    }
+    let label = steps.process.selinux_label.as_str();
+    if !label.is_empty() {
+        steps.write_proc(SELINUX_LABEL, LABEL, label);
+    }
+    let name = format!("_ses.{}", steps.options.id);
+    steps.push(Pointer::NO_SETTING, &Step::JoinSessionKeyring { name: text(&name) });
+    if !label.is_empty() {
+        // Nothing but a line's end: as before.
+        steps.write_proc(SELINUX_LABEL, LABEL, "\n");
+    }
+}
+
+/// What the security modules are to take the program for. It holds from execve on; to ask for it may need what init is about
+/// to give up, and noNewPrivileges would forbid it.
+fn set_labels(steps: &mut Builder<'_>) {
+    let process = steps.process;
+    if !process.selinux_label.is_empty() {
+        steps.write_proc(SELINUX_LABEL, "thread-self/attr/exec", &process.selinux_label);
+    }
+    if process.needs_apparmor() {
+        let content = format!("exec {}", process.apparmor_profile);
+        steps.write_proc(APPARMOR_PROFILE, "thread-self/attr/apparmor/exec", &content);
+    } else if !process.apparmor_profile.is_empty() {
+        steps.use_procfs(APPARMOR_PROFILE);
+        steps.push(APPARMOR_PROFILE, &Step::SetUnconfined {});
+    }
+}
+
+/// Where a process of `exec` is prepared; first of all.
+pub(super) fn start_on_cpus(steps: &mut Builder<'_>) {
+    let cpus = steps.process.exec_affinity.initial.bytes();
+    if !cpus.is_empty() {
+        let step = Step::SetAffinity { cpus: Words::new(&cpus), may_fail: 1 };
+        steps.push(Pointer::to("/process/execCPUAffinity/initial"), &step);
+    }
+}
+
+/// Where the program of an `exec` runs; before `Ready`, after which its scheduler is set, and a deadline keeps to its CPUs.
+pub(super) fn run_on_cpus(steps: &mut Builder<'_>) {
+    let cpus = steps.process.exec_affinity.last.bytes();
+    if cpus.is_empty() {
+        steps.push(Pointer::NO_SETTING, &Step::ResetAffinity {});
+    } else {
+        let step = Step::SetAffinity { cpus: Words::new(&cpus), may_fail: 0 };
+        steps.push(Pointer::to("/process/execCPUAffinity/final"), &step);
+    }
+}
+
+/// How the kernel is to treat the program's calls and its memory.
+fn set_treatment(steps: &mut Builder<'_>) {
+    let linux = &steps.config.linux;
+    if let Some(persona) = linux.personality {
+        steps.push(Pointer::to("/linux/personality/domain"), &Step::SetPersonality { persona });
+    }
+    if let Some(policy) = &linux.memory_policy {
+        let nodes = policy.nodes.bytes();
+        let step = Step::SetMemoryPolicy { mode: policy.mode, nodes: Words::new(&nodes) };
+        steps.push(Pointer::to("/linux/memoryPolicy"), &step);
+    }
 }
 
 fn set_privileges(steps: &mut Builder<'_>) {
@@ -117,16 +192,29 @@ fn join<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> Vec<u8> {
     joined
 }
 
+/// What the process is told of what its caller was given for it: descriptors (sd_listen_fds(3)), a socket
+/// (sd_notify(3)). As peers have it, the process is taken to be the first of a pid namespace.
+fn from_caller(options: &CompileOptions<'_>) -> Vec<String> {
+    let mut variables = Vec::new();
+    if options.listen_fds > 0 {
+        variables.push(format!("LISTEN_FDS={}", options.listen_fds));
+        variables.push("LISTEN_PID=1".to_owned());
+    }
+    if options.notify.is_some() {
+        variables.push(format!("NOTIFY_SOCKET={}/{}", notify::DESTINATION, notify::SOCKET));
+    }
+    variables
+}
+
 /// The environment, each variable once: of several with one name the last counts. Programs differ in
 /// which they would take, so that what the program is looked for by might not be what it sees.
-fn environment(env: &[String]) -> Vec<&str> {
+fn environment<'e>(env: impl Iterator<Item = &'e String> + Clone) -> Vec<&'e str> {
     let name = |entry: &str| entry.find('=').map_or(entry.len(), |end| end);
     let mut last = BTreeMap::new();
-    for (index, entry) in env.iter().enumerate() {
+    for (index, entry) in env.clone().enumerate() {
         last.insert(entry.get(..name(entry)), index);
     }
-    let entries = env.iter().enumerate();
-    entries
+    env.enumerate()
         .filter(|(index, entry)| last.get(&entry.get(..name(entry))) == Some(index))
         .map(|(_, entry)| entry.as_str())
         .collect()

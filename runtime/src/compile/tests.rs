@@ -14,7 +14,7 @@ fn spec() -> Value {
 }
 
 fn options() -> CompileOptions<'static> {
-    CompileOptions { bundle: Path::new("/bundle"), id: "id", no_pivot: false, no_new_keyring: false }
+    CompileOptions::new(Path::new("/bundle"), "id")
 }
 
 fn compiled(spec: &Value) -> Program {
@@ -365,4 +365,92 @@ fn what_is_mounted_on_a_default_device_takes_its_place() {
     assert_eq!(made(&spec), 6);
     spec["mounts"] = json!([{"destination": "/dev/random", "type": "bind", "source": "/dev/urandom"}]);
     assert_eq!(made(&spec), 5);
+}
+
+/// Text and pointer of the steps whose names are given.
+fn shown(program: &Program, wanted: &[&str]) -> Vec<String> {
+    let text = program.describe();
+    let init = text.split_once("init\n").unwrap().1.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = |words: Vec<&str>| words.get(1..).unwrap().join(" ");
+    init.map(line).filter(|line| wanted.iter().any(|name| line.starts_with(name))).collect()
+}
+
+#[test]
+fn labels_are_written_to_a_procfs_of_our_own() {
+    let mut spec = spec();
+    spec["process"]["selinuxLabel"] = "a:b:c".into();
+    spec["process"]["apparmorProfile"] = "profile".into();
+    spec["process"]["noNewPrivileges"] = true.into();
+    let program = compiled(&spec);
+    let names = ["UseProcfs", "WriteProc", "JoinSessionKeyring", "SetUnconfined", "SetNoNewPrivileges", "Ready"];
+    let number = program.sources.iter().position(|source| source.kind == SourceKind::Procfs).unwrap();
+    assert_eq!(
+        shown(&program, &names),
+        [
+            &format!("UseProcfs(source={number}) /process/selinuxLabel"),
+            "WriteProc(\"thread-self/attr/keycreate\", \"a:b:c\") /process/selinuxLabel",
+            "JoinSessionKeyring(\"_ses.id\")",
+            "WriteProc(\"thread-self/attr/keycreate\", \"\\n\") /process/selinuxLabel",
+            "WriteProc(\"thread-self/attr/exec\", \"a:b:c\") /process/selinuxLabel",
+            "WriteProc(\"thread-self/attr/apparmor/exec\", \"exec profile\") /process/apparmorProfile",
+            "SetNoNewPrivileges() /process/noNewPrivileges",
+            "Ready()",
+        ]
+    );
+    spec["process"]["selinuxLabel"] = "".into();
+    spec["process"]["apparmorProfile"] = "unconfined".into();
+    assert_eq!(
+        shown(&compiled(&spec), &names)[..3],
+        [
+            "JoinSessionKeyring(\"_ses.id\")",
+            &format!("UseProcfs(source={number}) /process/apparmorProfile"),
+            "SetUnconfined() /process/apparmorProfile",
+        ]
+    );
+}
+
+#[test]
+fn cpus_of_exec_are_for_exec() {
+    let mut spec = spec();
+    spec["process"]["execCPUAffinity"] = json!({"initial": "0,1", "final": "4096"});
+    let names = ["SetAffinity", "ResetAffinity"];
+    assert_eq!(shown(&compiled(&spec), &names), [""; 0]);
+    let of_exec = |spec: &Value| {
+        let config = Config::from_value(spec).unwrap();
+        let program = compile_exec(&config, &config.process, &options());
+        let wanted = [names.as_slice(), &["JoinNamespaces", "Ready"]].concat();
+        shown(&program, &wanted)
+    };
+    let at = "/process/execCPUAffinity";
+    let found = of_exec(&spec);
+    assert_eq!(found.first().unwrap(), &format!("SetAffinity(cpus=0-1, may_fail) {at}/initial"));
+    assert_eq!(found[found.len() - 2..], [format!("SetAffinity(cpus=4096) {at}/final"), "Ready()".to_owned()]);
+    spec["process"]["execCPUAffinity"] = Value::Null;
+    let found = of_exec(&spec);
+    assert!(found[0].starts_with("JoinNamespaces"), "{found:?}");
+    assert_eq!(found[found.len() - 2..], ["ResetAffinity()", "Ready()"]);
+}
+
+#[test]
+fn what_the_caller_was_given_is_in_the_environment() {
+    let mut spec = spec();
+    spec["process"]["env"] = json!(["PATH=/bin", "LISTEN_FDS=7", "HOME=/"]);
+    let config = Config::from_value(&spec).unwrap();
+    let options = CompileOptions { listen_fds: 2, notify: Some(Path::new("/run/x/id/notify")), ..options() };
+    let program = compile(&config, &options).unwrap();
+    let execute = shown(&program, &["Execute"]);
+    assert_eq!(
+        execute,
+        ["Execute([\"prog\"], [\"PATH=/bin\", \"HOME=/\", \"LISTEN_FDS=2\", \"LISTEN_PID=1\", \
+            \"NOTIFY_SOCKET=/run/notify/notify.sock\"]) /process/args"]
+    );
+    let text = program.describe();
+    assert!(text.contains("\"/run/x/id/notify\", flags=OPEN_TREE_CLONE)"), "{text}");
+    let attached = shown(&program, &["Attach("]);
+    assert_eq!(attached, ["Attach(\"/run/notify\", flags=NOT_IN_PROC)"]);
+    let attributes = shown(&program, &["SetMountAttributes"]).pop().unwrap();
+    assert!(
+        attributes.contains("MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC"),
+        "{attributes}"
+    );
 }

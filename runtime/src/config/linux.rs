@@ -2,6 +2,7 @@
 
 use no_frills_cgroups::devices::{Access, Kind, Rule};
 
+use super::memory::{self, MemoryPolicy};
 use super::process::valid_id;
 use super::reader::{ConfigError, Node, Result};
 use super::unsupported::{self, refuse};
@@ -31,6 +32,9 @@ pub(crate) struct Linux {
     /// `None` without `resources.devices`.
     pub(crate) device_rules: Option<Vec<Rule>>,
     pub(crate) cgroups_path: Option<String>,
+    pub(crate) memory_policy: Option<MemoryPolicy>,
+    /// For personality(2).
+    pub(crate) personality: Option<u32>,
     /// Absolute and clean, as those below.
     pub(crate) masked_paths: Vec<String>,
     pub(crate) readonly_paths: Vec<String>,
@@ -116,6 +120,8 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
         devices: read_devices(&node)?,
         device_rules: read_resources(&node, oci_version)?,
         cgroups_path: Some(node.text_of("cgroupsPath")?).filter(|path| !path.is_empty()).map(str::to_owned),
+        memory_policy: memory::read_memory_policy(&node)?,
+        personality: memory::read_personality(&node)?,
         masked_paths: node.each("maskedPaths", |path| not_the_root(path, "the root itself cannot be masked"))?,
         readonly_paths: node
             .each("readonlyPaths", |path| not_the_root(path, "the root itself is made read-only by root.readonly"))?,

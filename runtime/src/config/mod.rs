@@ -6,10 +6,13 @@
 //! "Extensibility"); known ones that are not supported are refused when they ask for anything.
 
 mod linux;
+mod memory;
 mod mounts;
+mod number_list;
 mod path;
 mod process;
 mod reader;
+mod scheduling;
 mod unsupported;
 
 #[cfg(test)]
@@ -22,11 +25,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, NAMESPACES, namespace};
+pub(crate) use memory::{MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES};
 pub use mounts::mount_options;
 pub(crate) use mounts::{Attributes, Mount, MountKind, Propagation, attr, propagation};
 pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
 pub use reader::ConfigError;
 use reader::{Node, Result};
+pub(crate) use scheduling::{IO_CLASSES, IoPriority, POLICIES, SCHEDULER_FLAGS, Scheduler};
 
 pub(crate) const NOT_YET: &str = "not supported yet by this version";
 const OTHER_PLATFORM: &str = "for another platform: this runtime makes Linux containers";

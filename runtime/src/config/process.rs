@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::path;
 use super::reader::{Node, Result};
-use super::unsupported::{self, refuse};
-use super::{NOT_YET, OTHER_PLATFORM, path};
+use super::scheduling::{self, Affinity, IoPriority, Scheduler};
 
 /// What to execute, and as whom.
 #[derive(Clone, Debug)]
@@ -19,6 +19,12 @@ pub(crate) struct Process {
     pub(crate) no_new_privileges: bool,
     /// `Some(0)` is not `None`: containers of an engine with a score of its own want to be set back.
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) io_priority: Option<IoPriority>,
+    pub(crate) exec_affinity: Affinity,
+    /// Empty: none, as the one below.
+    pub(crate) selinux_label: String,
+    pub(crate) apparmor_profile: String,
     pub(crate) terminal: bool,
     /// Rows and columns of the terminal.
     pub(crate) console_size: Option<(u32, u32)>,
@@ -58,12 +64,23 @@ impl Process {
         let document = json!({ "process": value });
         read(&Node::document(&document).required("process")?, warnings)
     }
+
+    /// Whether only a kernel with AppArmor can do what is asked for. Without it all processes are unconfined.
+    pub(crate) fn needs_apparmor(&self) -> bool {
+        !matches!(self.apparmor_profile.as_str(), "" | UNCONFINED)
+    }
 }
 
+/// The profile that is none.
+const UNCONFINED: &str = "unconfined";
+
 pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Process> {
-    refuse(node, unsupported::PROCESS, NOT_YET)?;
-    // Its siblings say the same to Linux; alone it would leave nothing to execute.
-    refuse(node, &[("commandLine", unsupported::Ask::Text)], OTHER_PLATFORM)?;
+    // The specification has it for Windows alone, where it stands for `args`; here those are required.
+    if let Some(command_line) = node.member("commandLine")?
+        && !command_line.text()?.is_empty()
+    {
+        warnings.push(command_line.error("ignored: only args count on Linux").to_string());
+    }
     let args = node.texts_of("args")?;
     if args.is_empty() {
         return Err(node.member("args")?.map_or_else(|| node.missing("args"), |args| args.error("must not be empty")));
@@ -87,6 +104,11 @@ pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Pr
             .member("oomScoreAdj")?
             .map(|score| score.signed(-1000, 1000).map(|score| score as i32))
             .transpose()?,
+        scheduler: scheduling::read_scheduler(node)?,
+        io_priority: scheduling::read_io_priority(node)?,
+        exec_affinity: scheduling::read_affinity(node)?,
+        selinux_label: node.text_of("selinuxLabel")?.to_owned(),
+        apparmor_profile: node.text_of("apparmorProfile")?.to_owned(),
         terminal: node.boolean_of("terminal")?,
         console_size: read_console_size(node)?,
     })

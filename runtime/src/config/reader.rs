@@ -142,6 +142,12 @@ impl<'v, 'p> Node<'v, 'p> {
         Ok(value.map(|value| Node { value, place }))
     }
 
+    /// The object member `name`; an empty one is as good as absent.
+    pub(crate) fn given<'n>(&'n self, name: &'static str) -> Result<Option<Node<'v, 'n>>> {
+        let Some(node) = self.member(name)? else { return Ok(None) };
+        Ok(if node.object()?.is_empty() { None } else { Some(node) })
+    }
+
     /// A member that has to be there.
     pub(crate) fn required<'n>(&'n self, name: &'static str) -> Result<Node<'v, 'n>> {
         self.member(name)?.ok_or_else(|| self.missing(name))

@@ -41,20 +41,14 @@ pub(super) const DOCUMENT: &[(&str, Ask)] = &[(
 pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] =
     &[("freebsd", Map(&[])), ("solaris", Map(&[])), ("vm", Map(&[])), ("windows", Map(&[])), ("zos", Map(&[]))];
 
-/// In `process`. `execCPUAffinity` is not among them: it does not apply to a container's first process.
-pub(super) const PROCESS: &[(&str, Ask)] =
-    &[("apparmorProfile", Text), ("ioPriority", Map(&[])), ("scheduler", Map(&[])), ("selinuxLabel", Text)];
-
 /// In a mount.
 pub(super) const MOUNT: &[(&str, Ask)] = &[("uidMappings", List), ("gidMappings", List)];
 
 /// In `linux`.
 pub(super) const LINUX: &[(&str, Ask)] = &[
     ("intelRdt", Map(&[])),
-    ("memoryPolicy", Map(&[("mode", Text), ("nodes", Text), ("flags", List)])),
     ("mountLabel", Text),
     ("netDevices", Map(&[])),
-    ("personality", Map(&[("domain", Text), ("flags", List)])),
     ("seccomp", Map(&[])),
     ("sysctl", Map(&[])),
     (

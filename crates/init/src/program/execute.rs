@@ -4,7 +4,7 @@ use no_frills_plan::{KEPT_MAX, Kind, MESSAGE_TEXT_MAX, Message, Step, Text, Text
 
 use crate::home::Home;
 use crate::kernel::{
-    self, CURRENT, Capabilities, Copied, Failure, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH,
+    self, CURRENT, Capabilities, Copied, Failure, Fd, Name, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, Result, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, errno,
 };
 use crate::paths::{self, Missing};
@@ -218,11 +218,19 @@ impl<'a> Machine<'a> {
                 self.procfs = self.sources.take(source)?;
                 Ok(())
             }
-            Step::WriteProc { path, content } => self.write_proc(path, content),
+            Step::WriteProc { path, content } => self.write_proc(&path, content.bytes()),
             Step::UseCurrentRoot {} => {
                 self.root = kernel::openat2(CURRENT, c"/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0)?;
                 Ok(())
             }
+            Step::SetPersonality { persona } => kernel::personality(persona),
+            Step::SetMemoryPolicy { mode, nodes } => kernel::set_memory_policy(mode, nodes.bytes()),
+            Step::SetAffinity { cpus, may_fail } => match kernel::set_affinity(cpus.bytes()) {
+                Err(failure) if may_fail != 0 => self.warn_failure(failure),
+                result => result,
+            },
+            Step::ResetAffinity {} => self.reset_affinity(),
+            Step::SetUnconfined {} => self.set_unconfined(),
             Step::Execute { arguments, environment } => Err(self.run_program(arguments, environment)),
         }
     }
@@ -266,12 +274,20 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn write_proc(&mut self, path: Text<'_>, content: Text<'_>) -> Result<()> {
+    fn set_unconfined(&mut self) -> Result<()> {
+        match self.write_proc(c"thread-self/attr/apparmor/exec", b"exec unconfined") {
+            // It is not built in; or it is not enabled.
+            Err(Failure { errno: errno::ENOENT | errno::EINVAL, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn write_proc<N: Name + ?Sized>(&mut self, path: &N, content: &[u8]) -> Result<()> {
         // A procfs of the parent's own: nothing is mounted in there, and its links are the kernel's.
         let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-        let file = kernel::openat2(self.procfs, &path, O_WRONLY | O_CLOEXEC, 0, resolve)?;
+        let file = kernel::openat2(self.procfs, path, O_WRONLY | O_CLOEXEC, 0, resolve)?;
         self.done(file);
-        kernel::write(file, content.bytes())
+        kernel::write(file, content)
     }
 
     fn loopback_up(&mut self) -> Result<()> {
@@ -423,6 +439,14 @@ impl<'a> Machine<'a> {
         }
     }
 
+    fn reset_affinity(&mut self) -> Result<()> {
+        let all = [0xff; CPUS_MAX / 8];
+        match kernel::set_affinity(&all) {
+            Err(failure) => self.warn_failure(failure),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// The first candidate that is a file and may be executed; else the most telling refusal.
     fn find_program(&mut self, candidates: Texts<'a>) -> Result<()> {
         let mut refusal = Failure { call: call::FACCESSAT2, errno: errno::ENOENT };
@@ -491,5 +515,7 @@ fn resolution(flags: u8) -> u64 {
     if flags & attach::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 }
 }
 
+/// As many CPUs as a kernel can be built for (`CONFIG_NR_CPUS` on x86); what is beyond its own number it ignores.
+const CPUS_MAX: usize = 8192;
 const S_IFBLK: u32 = 0o060_000;
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;

@@ -12,7 +12,12 @@ use crate::talk;
 impl Machine<'_> {
     /// Groups before users: a user that is not root may not change them any more.
     pub(crate) fn set_user(&mut self, uid: u32, gid: u32, groups: Words<'_>) -> Result<()> {
-        kernel::setgroups(groups.bytes(), groups.count())?;
+        match kernel::setgroups(groups.bytes(), groups.count()) {
+            // Most likely a user namespace whose groups may not be changed (`/proc/PID/setgroups`). None are asked for, and
+            // those of the caller stay, without a name in there.
+            Err(failure) if failure.errno == errno::EPERM && groups.count() == 0 => self.warn_failure(failure)?,
+            other => other?,
+        }
         kernel::setresgid(gid)?;
         if uid != 0 {
             kernel::prctl(PR_SET_KEEPCAPS, 1, 0)?;

@@ -473,6 +473,22 @@ pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     call!(prlimit64, PRLIMIT64, 0, resource, limit.as_ptr(), 0).map(drop)
 }
 
+pub(crate) fn personality(persona: u32) -> Result<()> {
+    call!(personality, PERSONALITY, persona).map(drop)
+}
+
+pub(crate) fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<()> {
+    if nodes.is_empty() {
+        return call!(set_mempolicy, SET_MEMPOLICY, mode, 0, 0).map(drop);
+    }
+    // The kernel takes one bit less than it is told.
+    call!(set_mempolicy, SET_MEMPOLICY, mode, nodes.as_ptr(), nodes.len() * 8 + 1).map(drop)
+}
+
+pub(crate) fn set_affinity(cpus: &[u8]) -> Result<()> {
+    call!(sched_setaffinity, SCHED_SETAFFINITY, 0, cpus.len(), cpus.as_ptr()).map(drop)
+}
+
 // ---- signals
 
 /// Unblocks every signal: the parent may have blocked some.

@@ -21,6 +21,7 @@ numbers! {
     setresgid SYS_setresgid = 119
     capget SYS_capget = 125
     capset SYS_capset = 126
+    personality SYS_personality = 135
     fstatfs SYS_fstatfs = 138
     pivot_root SYS_pivot_root = 155
     prctl SYS_prctl = 157
@@ -29,7 +30,9 @@ numbers! {
     sethostname SYS_sethostname = 170
     setdomainname SYS_setdomainname = 171
     read SYS_read = 0
+    sched_setaffinity SYS_sched_setaffinity = 203
     exit_group SYS_exit_group = 231
+    set_mempolicy SYS_set_mempolicy = 238
     keyctl SYS_keyctl = 250
     mkdirat SYS_mkdirat = 258
     mknodat SYS_mknodat = 259
