@@ -14,7 +14,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpid};
-use no_frills::{Container, Error, Signal};
+use no_frills::{Container, Error, NotifyManager, NotifySocket, Signal};
 
 use crate::cause::cause;
 use crate::log::Log;
@@ -65,6 +65,14 @@ impl Terminal {
     }
 }
 
+/// Who waits for the container to be ready, and where it says so.
+pub(crate) struct Notify {
+    /// The container's end.
+    pub(crate) socket: NotifySocket,
+    /// The service manager.
+    pub(crate) manager: NotifyManager,
+}
+
 /// A container in the foreground.
 pub(crate) struct Attached<'a> {
     /// The container.
@@ -75,6 +83,8 @@ pub(crate) struct Attached<'a> {
     pub(crate) terminal: Option<Terminal>,
     /// Whether orphans of the container become children of ours.
     pub(crate) adopts: bool,
+    /// Until it was ready.
+    pub(crate) notify: Option<Notify>,
     /// Where to report what fails on the way.
     pub(crate) log: &'a Log,
 }
@@ -83,6 +93,7 @@ pub(crate) struct Attached<'a> {
 struct Events {
     ended: bool,
     signalled: bool,
+    notified: bool,
     relay: [PollFlags; 3],
 }
 
@@ -96,6 +107,9 @@ impl Attached<'_> {
             }
             if events.signalled {
                 self.read_signals()?;
+            }
+            if events.notified {
+                self.pass_on_readiness();
             }
             if let Some(terminal) = &mut self.terminal
                 && let Err(message) = terminal.relay.serve(events.relay)
@@ -116,16 +130,23 @@ impl Attached<'_> {
 
     fn poll(&self) -> Result<Events, String> {
         let Some(pidfd) = self.container.pidfd() else {
-            return Ok(Events { ended: true, signalled: false, relay: [PollFlags::empty(); 3] });
+            return Ok(Events { ended: true, signalled: false, notified: false, relay: [PollFlags::empty(); 3] });
         };
         let signals = self.signals.0.as_fd();
         // For an entry that waits for nothing: the signalfd never hangs up.
         let nothing = || PollFd::new(signals, PollFlags::empty());
         let relay = self.terminal.as_ref().map(|terminal| terminal.relay.interests());
-        let count = if relay.is_some() { 5 } else { 2 };
+        let notify = self.notify.as_ref().map(|notify| PollFd::new(notify.socket.as_fd(), PollFlags::POLLIN));
+        let count = if relay.is_some() { 6 } else { 2 + usize::from(notify.is_some()) };
         let [stdin, stdout, master] = relay.unwrap_or_default().map(|entry| entry.unwrap_or_else(nothing));
-        let mut entries =
-            [PollFd::new(pidfd, PollFlags::POLLIN), PollFd::new(signals, PollFlags::POLLIN), stdin, stdout, master];
+        let mut entries = [
+            PollFd::new(pidfd, PollFlags::POLLIN),
+            PollFd::new(signals, PollFlags::POLLIN),
+            notify.unwrap_or_else(nothing),
+            stdin,
+            stdout,
+            master,
+        ];
         loop {
             match poll(&mut entries[..count], PollTimeout::NONE) {
                 // Stopped and continued.
@@ -134,9 +155,28 @@ impl Attached<'_> {
                 Ok(_) => break,
             }
         }
-        let [ended, signalled, stdin, stdout, master] =
+        let [ended, signalled, notified, stdin, stdout, master] =
             entries.map(|entry| entry.revents().unwrap_or(PollFlags::empty()));
-        Ok(Events { ended: !ended.is_empty(), signalled: !signalled.is_empty(), relay: [stdin, stdout, master] })
+        Ok(Events {
+            ended: !ended.is_empty(),
+            signalled: !signalled.is_empty(),
+            notified: !notified.is_empty(),
+            relay: [stdin, stdout, master],
+        })
+    }
+
+    /// The service's main process stays this one: it is there until the container has been deleted.
+    fn pass_on_readiness(&mut self) {
+        let Some(Notify { socket, manager }) = &self.notify else { return };
+        let told = match socket.is_ready() {
+            Ok(false) => return,
+            Ok(true) => manager.ready(getpid().as_raw()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            self.log.warning(&error.to_string());
+        }
+        self.notify = None;
     }
 
     fn read_signals(&mut self) -> Result<(), String> {

@@ -1,13 +1,15 @@
 //! `start`, `state`, `kill` and `delete`.
 
-use no_frills::{Container, Signal, UnknownSignal};
+use no_frills::{Container, Error, Signal, UnknownSignal};
 
 use crate::commands::Outcome;
+use crate::environment;
 use crate::flags;
 use crate::log::Log;
 use crate::output;
 use crate::parse::Arguments;
 use crate::root;
+use crate::run;
 
 /// Opens the container that the first argument names.
 pub(crate) fn open(arguments: &Arguments) -> Result<Container, String> {
@@ -16,7 +18,16 @@ pub(crate) fn open(arguments: &Arguments) -> Result<Container, String> {
 
 /// Starts the process of a created container.
 pub(crate) fn start(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
-    open(arguments)?.start().map_err(|error| error.to_string())?;
+    let container = open(arguments)?;
+    let failed = |error: Error| error.to_string();
+    match environment::notify_socket().filter(|_| container.notifies()) {
+        None => container.start().map_err(failed)?,
+        Some(address) => {
+            let manager = run::connect_manager(&address)?;
+            let socket = container.start_notifying().map_err(failed)?;
+            run::wait_until_ready(&container, &socket, &manager)?;
+        }
+    }
     Ok(0)
 }
 

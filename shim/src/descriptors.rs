@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
 use crate::cause::cause;
+use crate::environment;
 use crate::flags;
 use crate::parse::Call;
 
@@ -24,10 +25,18 @@ pub(crate) fn check(call: &Call) -> Result<(), String> {
         Call::Run(_, flags, _) => flags.number(&flags::PRESERVE_FDS),
         _ => 0,
     };
-    (0..preserved).map(|index| u64::from(index) + 3).try_for_each(|number| {
+    let listen_fds = environment::listen_fds()?;
+    let all = u64::from(listen_fds) + u64::from(preserved);
+    (0..all).try_for_each(|index| {
+        let asked = if index < listen_fds.into() {
+            format!("LISTEN_FDS={listen_fds}")
+        } else {
+            format!("--preserve-fds {preserved}")
+        };
+        let number = index + 3;
         fs::symlink_metadata(format!("/proc/self/fd/{number}"))
             .map(drop)
-            .map_err(|error| format!("--preserve-fds {preserved}: file descriptor {number}: {}", cause(error)))
+            .map_err(|error| format!("{asked}: file descriptor {number}: {}", cause(error)))
     })
 }
 

@@ -1,6 +1,6 @@
 //! `features`: what this build supports, for engines that ask before they use it.
 //!
-//! It says nothing of what only later versions will have: no hooks, seccomp, security modules or id-mapped
+//! It says nothing of what only later versions will have: no hooks, seccomp or id-mapped
 //! mounts. Of the mount options it lists those that a config may use.
 
 use crate::commands::Outcome;
@@ -68,10 +68,26 @@ const LINUX: &str = r#",
       "enabled": false
     },
     "apparmor": {
-      "enabled": false
+      "enabled": true
     },
     "selinux": {
-      "enabled": false
+      "enabled": true
+    },
+    "memoryPolicy": {
+      "modes": [
+        "MPOL_BIND",
+        "MPOL_DEFAULT",
+        "MPOL_INTERLEAVE",
+        "MPOL_LOCAL",
+        "MPOL_PREFERRED",
+        "MPOL_PREFERRED_MANY",
+        "MPOL_WEIGHTED_INTERLEAVE"
+      ],
+      "flags": [
+        "MPOL_F_NUMA_BALANCING",
+        "MPOL_F_RELATIVE_NODES",
+        "MPOL_F_STATIC_NODES"
+      ]
     },
     "intelRdt": {
       "enabled": false
@@ -116,6 +132,9 @@ mod tests {
         assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!([]));
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
         assert_eq!(features["linux"]["seccomp"]["enabled"], false);
+        for (kind, count) in [("modes", 7), ("flags", 3)] {
+            assert_eq!(features["linux"]["memoryPolicy"][kind].as_array().map(Vec::len), Some(count));
+        }
         assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], false);
         assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rro")));
     }

@@ -12,6 +12,7 @@ mod commands;
 mod completion;
 mod container;
 mod descriptors;
+mod environment;
 mod features;
 mod flags;
 mod help;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::CLONE_NEWPID;
 use nix::sys::prctl::set_child_subreaper;
-use no_frills::{Bundle, Container, CreateOptions, Error, Runtime};
+use no_frills::{Bundle, Container, CreateOptions, Error, NotifyManager, NotifySocket, Runtime};
 
-use crate::attach::{Attached, Signals, Terminal};
+use crate::attach::{Attached, Notify, Signals, Terminal};
 use crate::cause::cause;
 use crate::commands::Outcome;
+use crate::environment;
 use crate::flags;
 use crate::log::Log;
 use crate::parse::{Arguments, Values};
@@ -32,8 +33,13 @@ pub(crate) fn run(arguments: &Arguments<'_>, log: &Log) -> Outcome {
         return attached(making, arguments.flags, log);
     }
     // With a pidfd to hand over, the receiver gets it before the program runs.
-    if making.pidfd_socket.is_some() {
-        making.create(log)?.send_pidfd()?.start()?;
+    if making.pidfd_socket.is_some() || making.options.notify {
+        let manager = making.manager()?;
+        let made = making.create(log)?.send_pidfd()?;
+        match manager {
+            None => made.start().map(drop)?,
+            Some(manager) => made.start_until_ready(&manager)?,
+        }
     } else {
         making.run(log)?;
     }
@@ -49,14 +55,21 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
     }
     let terminal = making.bundle.config().terminal();
     let signals = Signals::block()?;
-    let (made, terminal) = if terminal || making.pidfd_socket.is_some() {
+    let manager = making.manager()?;
+    let (made, terminal, notify) = if terminal || making.pidfd_socket.is_some() || manager.is_some() {
         // Before the program runs: it may ask for the window's size at once.
         let (made, terminal) = making.create(log)?.send_pidfd()?.connect_terminal()?;
-        (made.start()?, terminal)
+        match manager {
+            None => (made.start()?, terminal, None),
+            Some(manager) => {
+                let (made, socket) = made.start_notifying()?;
+                (made, terminal, Some(Notify { socket, manager }))
+            }
+        }
     } else {
-        (making.run(log)?, None)
+        (making.run(log)?, None, None)
     };
-    let waited = Attached { container: &made.container, signals: &signals, terminal, adopts, log }.wait();
+    let waited = Attached { container: &made.container, signals: &signals, terminal, adopts, notify, log }.wait();
     // Not wanted any more, whatever is wrong: nobody would wait for its end.
     if let Err(message) = waited {
         return Err(made.abandon(message));
@@ -92,6 +105,7 @@ impl<'a> Making<'a> {
         let path = |flag| flags.value(flag).filter(|path| !path.is_empty());
         let console_socket = path(&flags::CONSOLE_SOCKET).map(PathBuf::from);
         check_terminal(bundle.config().terminal(), detached, console_socket.is_some())?;
+        let listen_fds = environment::listen_fds()?;
         Ok(Making {
             runtime,
             id: arguments.text(0),
@@ -99,13 +113,20 @@ impl<'a> Making<'a> {
             options: CreateOptions {
                 console_socket,
                 pid_file: path(&flags::PID_FILE).map(PathBuf::from),
-                preserve_fds: flags.number(&flags::PRESERVE_FDS),
+                preserve_fds: listen_fds + flags.number(&flags::PRESERVE_FDS),
+                listen_fds,
+                notify: environment::notify_socket().is_some(),
                 no_pivot: flags.has(&flags::NO_PIVOT),
                 no_new_keyring: flags.has(&flags::NO_NEW_KEYRING),
                 ..CreateOptions::default()
             },
             pidfd_socket: path(&flags::PIDFD_SOCKET).map(PidfdSocket::connect).transpose()?,
         })
+    }
+
+    /// Who is to be told that the container is ready.
+    fn manager(&self) -> Result<Option<NotifyManager>, String> {
+        environment::notify_socket().as_deref().map(connect_manager).transpose()
     }
 
     fn create(self, log: &Log) -> Result<Made, String> {
@@ -157,6 +178,20 @@ impl Made {
         self.or_abandon(started)
     }
 
+    fn start_notifying(self) -> Result<(Made, NotifySocket), String> {
+        match self.container.start_notifying() {
+            Ok(socket) => Ok((self, socket)),
+            Err(error) => Err(self.abandon(error.to_string())),
+        }
+    }
+
+    /// Starts the container, and waits until it is ready, or has ended.
+    fn start_until_ready(self, manager: &NotifyManager) -> Result<(), String> {
+        let (made, socket) = self.start_notifying()?;
+        // It runs: whatever becomes of the notification, it is not taken back.
+        wait_until_ready(&made.container, &socket, manager)
+    }
+
     fn or_abandon(self, result: Result<(), String>) -> Result<Made, String> {
         match result {
             Ok(()) => Ok(self),
@@ -171,6 +206,23 @@ impl Made {
             Err(error) => format!("{message}; deleting the container: {error}"),
         }
     }
+}
+
+/// Connects to the service manager.
+pub(crate) fn connect_manager(address: &OsStr) -> Result<NotifyManager, String> {
+    NotifyManager::connect(address).map_err(|error| format!("NOTIFY_SOCKET: {error}"))
+}
+
+/// Waits until a container is ready, and tells the manager; or until it has ended.
+pub(crate) fn wait_until_ready(
+    container: &Container,
+    socket: &NotifySocket,
+    manager: &NotifyManager,
+) -> Result<(), String> {
+    // Without a pidfd it has ended and is gone.
+    let ready = container.pidfd().map_or_else(|| socket.is_ready(), |process| socket.wait(process));
+    let told = ready.and_then(|ready| if ready { manager.ready(container.pid()) } else { Ok(()) });
+    told.map_err(|error| error.to_string())
 }
 
 /// A relay of a terminal needs a process that stays; one that stays needs no socket to pass it to.
