@@ -29,6 +29,7 @@ const APPLETS: &[&str] = &[
     "hostname",
     "id",
     "ifconfig",
+    "ionice",
     "ip",
     "kill",
     "ln",

@@ -12,6 +12,7 @@ mod races;
 mod refused;
 mod reliability;
 mod security;
+mod settings;
 mod terminals;
 
 use crate::case::Case;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Case> {
     let groups = [
         lifecycle::cases(),
         process::cases(),
+        settings::cases(),
         mounts::cases(),
         devices::cases(),
         namespaces::cases(),

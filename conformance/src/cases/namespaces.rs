@@ -152,7 +152,7 @@ fn mapped(t: &Test) -> Verdict<Bundle<'_>> {
     Ok(b)
 }
 
-fn own(b: &Bundle) -> Verdict {
+pub(crate) fn own(b: &Bundle) -> Verdict {
     for dir in ["", "tmp", "root", "etc"] {
         std::os::unix::fs::chown(b.rootfs(dir), Some(HOST), Some(HOST))?;
     }

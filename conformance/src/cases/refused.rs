@@ -49,15 +49,9 @@ const CASES: &[Later] = later! {
     "refused/resources-rdma": "/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 3}});
     "refused/resources-unified": "/linux/resources/unified", json!({"memory.high": "100000000"});
     "refused/intel-rdt": "/linux/intelRdt", json!({"closID": "guaranteed"});
-    "refused/selinux-label": "/process/selinuxLabel", json!("system_u:system_r:svirt_t:s0");
-    "refused/apparmor-profile": "/process/apparmorProfile", json!("docker-default");
     "refused/mount-label": "/linux/mountLabel", json!("system_u:object_r:svirt_file_t:s0");
-    "refused/personality": "/linux/personality", json!({"domain": "LINUX32"});
     "refused/time-offsets": "/linux/timeOffsets", json!({"boottime": {"secs": 100}});
     "refused/time-namespace": "/linux/namespaces/0", json!({"type": "time"});
-    "refused/scheduler": "/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 5});
-    "refused/io-priority": "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
     "refused/idmapped-mount": "/mounts/1/uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    "refused/memory-policy": "/linux/memoryPolicy", json!({"mode": "MPOL_INTERLEAVE", "nodes": "0"});
     "refused/net-devices": "/linux/netDevices", json!({"eth0": {}});
 };
