@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::bundle::{Bundle, PATIENCE, Test, bare, code, eventually};
+use crate::bundle::{Bundle, Output, PATIENCE, Test, bare, code, eventually};
 use crate::case::{Case, case};
 use crate::cases::namespaces::own;
 use crate::expect::{Verdict, check, contains, lacks, same, skip, some};
@@ -259,6 +259,16 @@ fn treatment_cases() -> Vec<Case> {
             policy(t, json!({"mode": "MPOL_DEFAULT"}), "default")
         }),
         case("settings/rlimits-by-every-name", "every resource limit by its name", every_rlimit),
+        case("settings/groups-denied", "where groups may not be changed, a process that asks for none runs", |t| {
+            same("output", groups_denied(t, &[])?.exits(0)?.stdout()?.as_str(), "ran\n")
+        }),
+        case(
+            "settings/additional-groups-denied",
+            "where groups may not be changed, one that asks for some does not",
+            |t| groups_denied(t, &[0])?.refuses(t, "/process/user/additionalGids", &[]).map(drop),
+        )
+        .known_failure(Kind::Runc, "passes them over")
+        .known_failure(Kind::Crun, "passes them over"),
         case("settings/command-line", "commandLine is for another platform and is passed over", |t| {
             let b = t.bundle()?.args(&["echo", "args"]).set("/process/commandLine", json!("cmd /c dir"));
             same("output", b.stdout()?, "args\n")
@@ -272,6 +282,26 @@ fn treatment_cases() -> Vec<Case> {
             lacks("keys", &keys, &id)
         }),
     ]
+}
+
+/// What a container prints in a user namespace that denies setgroups(2), as those of users do.
+fn groups_denied(t: &Test, groups: &[u32]) -> Verdict<Output> {
+    let mut holder = Command::new("busybox");
+    holder.args(["unshare", "-U", "-r", "sleep", "1000"]).stdin(Stdio::null());
+    let mut holder = holder.spawn()?;
+    let of = |name: &str| format!("/proc/{}/{name}", holder.id());
+    let mapped = || {
+        Ok(fs::read_to_string(of("uid_map"))?.trim_start().starts_with("0 ")
+            && fs::read_to_string(of("setgroups"))? == "deny\n")
+    };
+    let output = eventually("the user namespace has its maps", mapped).and_then(|()| {
+        let b = t.bundle()?.args(&["echo", "ran"]).set("/process/user/additionalGids", json!(groups));
+        let b = b.no_mount("/sys/fs/cgroup").no_mount("/dev/pts").remove("/process/rlimits");
+        b.push("/linux/namespaces", json!({"type": "user", "path": of("ns/user")})).run()
+    });
+    holder.kill()?;
+    holder.wait()?;
+    output
 }
 
 /// The container's id, by which its keyring is named, and the keys that the process sees, a line each.
