@@ -166,6 +166,7 @@ fn check_sources(program: &no_frills::Program) {
             }
             Step::UseSource { source }
             | Step::AttachRoot { source }
+            | Step::AttachRootAt { source, .. }
             | Step::UseProcfs { source }
             | Step::JoinNamespaces { source, .. } => assert!((source as usize) < held),
             Step::Mask { null, .. } => assert!((null as usize) < held),

@@ -11,8 +11,10 @@ use no_frills_sys::{memfd, pidfd};
 use serde_json::Value;
 
 use crate::bundle::Bundle;
+use crate::config::{Config, Moment};
 use crate::error::{Error, Result};
 use crate::exec::{Exec, ExecOptions, ProcessConfig, exec, process_of};
+use crate::hooks::{self, Inside};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
 use crate::notify::NotifySocket;
 use crate::signal::Signal;
@@ -174,19 +176,20 @@ impl Runtime {
 
     /// Deletes a container that is stopped, or created and not started (whose init is killed); with `force`
     /// one in any state, also one whose create was interrupted. With `force` it is no error when there is none.
+    /// What is returned are warnings: its poststop hooks that failed.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotStopped`]; when something cannot be removed: then the name is kept, and deleting can be
     /// tried again.
-    pub fn delete(&self, id: &str, force: bool) -> Result<()> {
+    pub fn delete(&self, id: &str, force: bool) -> Result<Vec<String>> {
         let directory = self.directory(id)?;
         missing_is_deleted(delete(&directory, force), force)
     }
 }
 
-fn missing_is_deleted(result: Result<()>, force: bool) -> Result<()> {
+fn missing_is_deleted(result: Result<Vec<String>>, force: bool) -> Result<Vec<String>> {
     match result {
-        Err(Error::NotFound) if force => Ok(()),
+        Err(Error::NotFound) if force => Ok(Vec::new()),
         result => result,
     }
 }
@@ -305,6 +308,23 @@ impl Container {
     }
 
     fn start_locked(&self, journal: &Journal, record: &Record) -> Result<()> {
+        let Some(config) = later_hooks(journal, record)? else { return self.start_program(journal, record) };
+        let outcome = self.start_with_hooks(journal, record, &config);
+        // The specification has the container destroyed when a hook fails (runtime.md, "Lifecycle").
+        if let Err(error @ Error::Hook { .. }) = outcome {
+            let process = open_process(record)?;
+            let (directory, process, cgroup) = (&self.directory, process.as_ref(), cgroup_of(record)?);
+            let deletion = Deletion { directory, journal, record, process, cgroup, start_socket: true };
+            return Err(match deletion.carry_out(true) {
+                Ok(warnings) if warnings.is_empty() => error,
+                Ok(warnings) => error.and_cleanup(Err(Error::Option(warnings.join("; ")))),
+                Err(cleanup) => error.and_cleanup(Err(cleanup)),
+            });
+        }
+        outcome
+    }
+
+    fn start_program(&self, journal: &Journal, record: &Record) -> Result<()> {
         if start::start(&self.directory, journal, record)? {
             return Ok(());
         }
@@ -313,6 +333,35 @@ impl Container {
             Status::Created => Status::Stopped,
             status => status,
         }))
+    }
+
+    fn start_with_hooks(&self, journal: &Journal, record: &Record, config: &Config) -> Result<()> {
+        let (id, hooks) = (self.id(), &config.hooks);
+        if !hooks.of(Moment::StartContainer).is_empty() {
+            let status = status_of(&self.directory, record)?;
+            let process = open_process(record)?;
+            let Some(process) = process.filter(|_| status == Status::Created) else {
+                return Err(Error::NotCreated(status));
+            };
+            let init = memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd"))?;
+            let cgroup = cgroup_of(record)?.open()?;
+            let inside = Inside {
+                init: init.as_fd(),
+                process: process.as_fd(),
+                pid: self.pid(),
+                cgroup: cgroup.as_fd(),
+                config,
+                record,
+                id,
+            };
+            inside.run(Moment::StartContainer, status)?;
+        }
+        self.start_program(journal, record)?;
+        if hooks.of(Moment::Poststart).is_empty() {
+            return Ok(());
+        }
+        let state = hooks::state(record, id, Status::Running, record.process.map(|process| process.pid))?;
+        hooks::run(hooks, Moment::Poststart, &record.bundle, &state)
     }
 
     /// Sends a signal to its process. Where it has no pid namespace of its own, SIGKILL goes to all its processes, since
@@ -414,14 +463,15 @@ impl Container {
     ///
     /// # Errors
     /// As [`Runtime::delete`].
-    pub fn delete(self, force: bool) -> Result<()> {
+    pub fn delete(self, force: bool) -> Result<Vec<String>> {
         let Container { directory, record, pidfd, made_here, exit, .. } = self;
         let deleted = match made_here {
             None => delete(&directory, force),
-            Some(made_here) => made_here.journal.lock().and_then(|_lock| {
+            Some(made_here) => made_here.journal.lock().and_then(|journal| {
                 let process = if exit.get().is_some() { None } else { pidfd.as_ref() };
                 let cgroup = made_here.cgroup;
                 Deletion {
+                    journal: &journal,
                     directory: &directory,
                     record: &record,
                     process,
@@ -487,17 +537,30 @@ fn lock(directory: &Directory) -> Result<(Journal, Record)> {
     Ok((journal, record))
 }
 
+/// The configuration of a container that has hooks to be run after it was created: as it was then.
+fn later_hooks(journal: &Journal, record: &Record) -> Result<Option<Config>> {
+    if !record.hooks {
+        return Ok(None);
+    }
+    let document = journal.document()?;
+    Ok(document.map(|document| Config::from_json(&document)).transpose()?)
+}
+
 /// Deletes the container of a directory.
-fn delete(directory: &Directory, force: bool) -> Result<()> {
+fn delete(directory: &Directory, force: bool) -> Result<Vec<String>> {
     let journal = if force { directory.lock_by_force(interrupt)? } else { directory.lock()? };
     let record = journal.as_ref().map(Journal::read).transpose()?.flatten();
-    let Some(record) = record else {
+    let (Some(journal), Some(record)) = (journal, record) else {
         // Nothing but the directory and the journal was made; or the maker is about to find them gone.
-        return if force { directory.remove(true) } else { Err(Error::Incomplete(directory.id().to_owned())) };
+        if !force {
+            return Err(Error::Incomplete(directory.id().to_owned()));
+        }
+        return directory.remove(true).map(|()| Vec::new());
     };
     let process = open_process(&record)?;
     let cgroup = cgroup_of(&record)?;
-    Deletion { directory, record: &record, process: process.as_ref(), cgroup, start_socket: true }.carry_out(force)
+    let process = process.as_ref();
+    Deletion { directory, journal: &journal, record: &record, process, cgroup, start_socket: true }.carry_out(force)
 }
 
 /// Kills what runs in a container that somebody else has locked, if it is stopped or frozen: those who create or start
@@ -514,6 +577,7 @@ fn interrupt(record: &Record) -> Result<()> {
 /// A locked container that is to be deleted.
 struct Deletion<'a> {
     directory: &'a Directory,
+    journal: &'a Journal,
     record: &'a Record,
     /// `None`: it is known to have ended.
     process: Option<&'a OwnedFd>,
@@ -523,9 +587,10 @@ struct Deletion<'a> {
 
 impl Deletion<'_> {
     /// Takes everything away that the journal names: processes, cgroup, pid file, directory. Each step can be
-    /// repeated.
-    fn carry_out(&self, force: bool) -> Result<()> {
-        let Deletion { directory, record, process, cgroup, start_socket } = self;
+    /// repeated. The poststop hooks are run before the name is given up, so that they are run again when this is
+    /// interrupted; what they fail with is returned.
+    fn carry_out(&self, force: bool) -> Result<Vec<String>> {
+        let Deletion { directory, record, process, cgroup, start_socket, .. } = self;
         let ended = process.map(pidfd::has_ended).transpose();
         let alive = ended.map_err(Error::system("looking at the container's process"))? == Some(false);
         let half_made = record.process.is_none();
@@ -552,7 +617,18 @@ impl Deletion<'_> {
         if let Some(path) = &record.pid_file {
             remove_file(path)?;
         }
-        directory.remove(*start_socket)
+        let warnings = self.run_poststop_hooks();
+        directory.remove(*start_socket)?;
+        Ok(warnings)
+    }
+
+    /// Whatever is wrong with them does not keep the container.
+    fn run_poststop_hooks(&self) -> Vec<String> {
+        let run = || match later_hooks(self.journal, self.record)? {
+            Some(config) => hooks::after_stop(self.record, self.directory.id(), &config.hooks),
+            None => Ok(Vec::new()),
+        };
+        run().unwrap_or_else(|error| vec![error]).iter().map(ToString::to_string).collect()
     }
 }
 

@@ -92,6 +92,18 @@ pub enum Error {
         /// What the kernel's file system said about it.
         said: String,
     },
+    /// A hook could not be run, failed, or took too long.
+    #[error("{pointer}: hook {path:?}: {reason}{}", Said(said))]
+    Hook {
+        /// The hook, a JSON pointer.
+        pointer: String,
+        /// Its path.
+        path: String,
+        /// What became of it.
+        reason: String,
+        /// What it said on standard error, or else on standard output: the end of it.
+        said: String,
+    },
     /// The container's first process ended before it was ready.
     #[error("the container's first process ended before it was ready: {0}")]
     InitEnded(String),

@@ -27,7 +27,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, Step, call};
 use no_frills_sys::pidfd::{self, Exit};
-use no_frills_sys::spawn::{Child, Failure, Spawn, spawn};
+use no_frills_sys::spawn::{Child, Executable, Failure, Spawn, spawn};
 use no_frills_sys::{limits, mount, namespace, socket};
 
 use crate::compile::{Forks, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
@@ -133,12 +133,14 @@ impl<'p> Init<'p> {
         }
         let number = CString::new(next.to_string()).unwrap_or_default();
         self.child = Some(spawn(&Spawn {
-            program: init,
+            program: Executable::File(init),
             arguments: &[c"init", &number],
+            environment: &[],
             namespaces: self.program.clone_flags,
             keep_capabilities: self.program.id_maps.is_some() && self.program.forks == Forks::No,
             cgroup: Some(cgroup),
             descriptors: &descriptors,
+            apart: None,
         })?);
         // That its end closes has to be seen here.
         self.its_end = None;

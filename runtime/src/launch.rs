@@ -25,11 +25,12 @@ use no_frills_sys::spawn::Failure;
 
 use crate::bundle::Bundle;
 use crate::compile::{Pointer, Program};
-use crate::config::namespace;
+use crate::config::{Config, Moment, namespace};
 use crate::container::CreateOptions;
 use crate::error::{Error, Result};
+use crate::hooks::{self, Inside};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
-use crate::state::{Directory, Journal, Process, ProcessStat, Record, UnlockedJournal, VERSION, remove_file};
+use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, UnlockedJournal, VERSION, remove_file};
 use crate::{console, security, start, time};
 
 /// How long the removal of a cgroup waits for the processes in it to be gone, after they were killed. Only a process that
@@ -100,6 +101,7 @@ pub(crate) fn launch<'i>(
         ready: program.ready,
         own_pids: config.makes_namespace(namespace::PID),
         notify: options.notify,
+        hooks: config.hooks.any(&Moment::LATER),
         process: None,
     };
     let name = record.program.clone();
@@ -111,6 +113,8 @@ pub(crate) fn launch<'i>(
         program: &program,
         cgroup: None,
         pid_file_written: false,
+        config,
+        hooks_begun: false,
     };
     launch.init.warnings.extend_from_slice(config.warnings());
     let steps = |launch: &mut Launch<'_>| -> Result<()> {
@@ -132,7 +136,8 @@ pub(crate) fn launch<'i>(
             preserved: &options.preserved_fds,
         };
         launch.init.begin()?;
-        let spawned = launch.init.spawn(init()?, given, cgroup_dir.as_fd());
+        let init = init()?;
+        let spawned = launch.init.spawn(init, given, cgroup_dir.as_fd());
         spawned.map_err(|failure| explain_spawn(launch.cgroup.as_ref(), failure))?;
         launch.init.provide()?;
         // While init is at work: it needs no device but those that every container may use, and the
@@ -141,13 +146,20 @@ pub(crate) fn launch<'i>(
         let ignored = launch.note_process()?;
         if program.syncs {
             launch.init.follow(Kind::Sync)?;
+            launch.run_create_hooks(init, &cgroup_dir)?;
             launch.init.tell(&Message::new(Kind::Continue), &[])?;
         }
         match goal {
             Goal::Running => {
                 launch.write_pid_file()?;
                 launch.journal.write(&launch.record)?;
+                if config.hooks.any(&[Moment::StartContainer]) {
+                    launch.init.follow(Kind::Ready)?;
+                    launch.hooks_begun = true;
+                    launch.run_inside(Moment::StartContainer, Status::Created, init, &cgroup_dir)?;
+                }
                 launch.init.run(ignored)?;
+                launch.run_hooks(Moment::Poststart, Status::Running)?;
             }
             Goal::Created => {
                 launch.init.follow(Kind::Ready)?;
@@ -182,6 +194,9 @@ struct Launch<'a> {
     program: &'a Program,
     cgroup: Option<Cgroup>,
     pid_file_written: bool,
+    config: &'a Config,
+    /// Whether hooks were run, so that those of poststop are to be when it fails.
+    hooks_begun: bool,
 }
 
 impl Launch<'_> {
@@ -199,6 +214,45 @@ impl Launch<'_> {
     fn set_devices(&self, dir: &no_frills_cgroups::Dir) -> Result<()> {
         let Some(program) = &self.program.device_program else { return Ok(()) };
         dir.set_devices(program).map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source })
+    }
+
+    /// Runs the hooks of a moment in the caller's namespaces.
+    fn run_hooks(&mut self, moment: Moment, status: Status) -> Result<()> {
+        let hooks = &self.config.hooks;
+        if hooks.of(moment).is_empty() {
+            return Ok(());
+        }
+        self.hooks_begun = true;
+        let state = hooks::state(&self.record, self.directory.id(), status, Some(self.init.pid()))?;
+        hooks::run(hooks, moment, &self.record.bundle, &state)
+    }
+
+    /// Runs the hooks of a moment in the container's namespaces.
+    fn run_inside(
+        &mut self,
+        moment: Moment,
+        status: Status,
+        init: BorrowedFd<'_>,
+        cgroup: &no_frills_cgroups::Dir,
+    ) -> Result<()> {
+        let Some(child) = &self.init.child else { return Err(self.init.ended()) };
+        let inside = Inside {
+            init,
+            process: child.pidfd.as_fd(),
+            pid: child.pid,
+            cgroup: cgroup.as_fd(),
+            config: self.config,
+            record: &self.record,
+            id: self.directory.id(),
+        };
+        inside.run(moment, status)
+    }
+
+    fn run_create_hooks(&mut self, init: BorrowedFd<'_>, cgroup: &no_frills_cgroups::Dir) -> Result<()> {
+        self.run_hooks(Moment::Prestart, Status::Creating)?;
+        self.run_hooks(Moment::CreateRuntime, Status::Creating)?;
+        self.hooks_begun = true;
+        self.run_inside(Moment::CreateContainer, Status::Creating, init, cgroup)
     }
 
     /// Notes the process in the record, and returns which signals it ignores.
@@ -246,7 +300,14 @@ impl Launch<'_> {
             note(remove_file(path));
         }
         // The name is given up last, and the journal with it: what could not be removed now, `delete --force` can.
-        if outcome.is_ok() { self.directory.remove(true) } else { outcome }
+        outcome?;
+        let errors = match self.hooks_begun {
+            true => hooks::after_stop(&self.record, self.directory.id(), &self.config.hooks)?,
+            false => Vec::new(),
+        };
+        self.directory.remove(true)?;
+        // They fail for good: nothing is left to be done.
+        errors.into_iter().next().map_or(Ok(()), Err)
     }
 
     fn finish(mut self, goal: Goal) -> Result<Launched> {

@@ -40,6 +40,7 @@ mod console;
 mod container;
 mod error;
 mod exec;
+mod hooks;
 mod init;
 mod launch;
 mod notify;

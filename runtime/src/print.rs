@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::compile::{Pointer, Program, SOURCE_BATCH, SourceKind};
 use crate::config::{
-    CAPABILITIES, IO_CLASSES, IoPriority, MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES, POLICIES, RLIMITS,
+    CAPABILITIES, IO_CLASSES, IoPriority, MEMORY_FLAGS, MEMORY_MODES, Moment, PERSONALITIES, POLICIES, RLIMITS,
     SCHEDULER_FLAGS, Scheduler, attr, namespace, propagation,
 };
 
@@ -206,6 +206,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::KeepMount {}
         | Step::ReceiveSources {}
         | Step::Sync {}
+        | Step::MoveRoot {}
         | Step::UseCurrentRoot {}
         | Step::ResetAffinity {}
         | Step::SetUnconfined {}
@@ -224,6 +225,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         }
         Step::WriteProc { path, content } => vec![Shown::text("path", path), Shown::text("content", content)],
         Step::LookUpHome { uid } => vec![Shown::number("uid", uid)],
+        Step::AttachRootAt { source, path } => vec![Shown::number("source", source), Shown::text("path", path)],
         Step::AttachRoot { source } | Step::UseSource { source } | Step::UseProcfs { source } => {
             vec![Shown::number("source", source)]
         }
@@ -443,7 +445,20 @@ impl Program {
             name: "ioprio_set",
             fields: vec![Shown::word("class", io_class(priority)), Shown::number("priority", priority.priority)],
         }));
+        deeds.extend(Moment::ALL.into_iter().flat_map(|moment| self.hook_deeds(moment)));
         deeds
+    }
+
+    fn hook_deeds(&self, moment: Moment) -> impl Iterator<Item = Deed> {
+        let strings =
+            |name, strings: &[String]| Shown { name, text: format!("{name}={strings:?}"), value: strings.into() };
+        (0..).zip(self.hooks.of(moment)).map(move |(index, hook)| {
+            let path = Shown { name: "path", text: format!("{:?}", hook.path), value: hook.path.as_str().into() };
+            let mut fields = vec![path, strings("args", &hook.args)];
+            fields.extend(hook.env.as_ref().map(|env| strings("env", env)));
+            fields.extend(hook.timeout.map(|timeout| Shown::number("timeout", timeout.as_secs())));
+            Deed { pointer: Pointer::item(moment.pointer(), index), name: moment.name(), fields }
+        })
     }
 
     fn device_deeds(&self) -> impl Iterator<Item = Deed> {
@@ -491,7 +506,8 @@ impl Program {
         };
         let is_begin =
             |step: &Step<'_>| matches!(step, Step::FsOpen { .. } | Step::UseSource { .. } | Step::UseKept { .. });
-        let is_end = |step: &Step<'_>| matches!(step, Step::Attach { .. } | Step::AttachRoot { .. });
+        let is_end =
+            |step: &Step<'_>| matches!(step, Step::Attach { .. } | Step::AttachRoot { .. } | Step::AttachRootAt { .. });
         let this = steps.get(at)?;
         if !is_part(this) && !is_begin(this) && !is_end(this) {
             return None;
@@ -513,7 +529,7 @@ impl Program {
         };
         match steps.get(end)? {
             Step::Attach { path, flags } => Some(format!("{what} on {:?}", destination(*path, *flags))),
-            Step::AttachRoot { .. } => Some(format!("{what} as the root")),
+            Step::AttachRoot { .. } | Step::AttachRootAt { .. } => Some(format!("{what} as the root")),
             // The one that masks are made of.
             _ => Some(what.replacen("mounting", "preparing", 1)),
         }
@@ -628,7 +644,8 @@ fn action(step: &Step<'_>) -> String {
         Step::UseProcfs { .. } => "taking the procfs".to_owned(),
         Step::WriteProc { path, content } => format!("writing {content:?} to \"/proc/{}\"", shown(*path)),
         Step::UseCurrentRoot {} => "opening the root".to_owned(),
-        Step::AttachRoot { .. } => "mounting the root".to_owned(),
+        Step::AttachRoot { .. } | Step::AttachRootAt { .. } => "mounting the root".to_owned(),
+        Step::MoveRoot {} => "moving the root to \"/\"".to_owned(),
         Step::FsOpen { fstype } => format!("opening the file system {fstype:?}"),
         Step::FsString { key, value } => format!("setting the option {}", option(*key, Some(*value))),
         Step::FsFlag { key } => format!("setting the option {}", option(*key, None)),

@@ -110,6 +110,9 @@ pub(crate) struct Record {
     /// Whether it has a directory for the socket of its notifications.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) notify: bool,
+    /// Whether hooks are to be run after it was created: then the configuration is read again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) hooks: bool,
     pub(crate) process: Option<Process>,
 }
 
@@ -240,7 +243,7 @@ impl Directory {
     pub(crate) fn claim(&self) -> Result<Journal> {
         self.make()?;
         let path = self.state_file();
-        let opened = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
+        let opened = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path);
         let file = match opened {
             // A `delete --force` took the empty directory away, or is about to.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
@@ -565,6 +568,7 @@ pub(crate) mod tests {
             ready: 0,
             own_pids: true,
             notify: false,
+            hooks: false,
             process: Some(Process { pid, start_time: 7 }),
         }
     }

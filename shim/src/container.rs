@@ -54,9 +54,12 @@ pub(crate) fn kill(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
 }
 
 /// Deletes a container.
-pub(crate) fn delete(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
-    root::open(arguments.global)?
+pub(crate) fn delete(arguments: &Arguments<'_>, log: &Log) -> Outcome {
+    let warnings = root::open(arguments.global)?
         .delete(&arguments.text(0), arguments.flags.has(&flags::FORCE))
         .map_err(|error| error.to_string())?;
+    for warning in warnings {
+        log.warning(&warning);
+    }
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! `features`: what this build supports, for engines that ask before they use it.
 //!
-//! It says nothing of what only later versions will have: no hooks, seccomp or id-mapped
+//! It says nothing of what only later versions will have: no seccomp or id-mapped
 //! mounts. Of the mount options it lists those that a config may use.
 
 use crate::commands::Outcome;
@@ -17,6 +17,8 @@ pub(crate) fn features(_arguments: &Arguments<'_>, _log: &Log) -> Outcome {
 
 /// The oldest runtime specification whose configs are read.
 const OLDEST_SPECIFICATION: &str = "1.0.0";
+
+const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"];
 
@@ -39,7 +41,9 @@ fn describe() -> String {
     text.push_str(OLDEST_SPECIFICATION);
     text.push_str("\",\n  \"ociVersionMax\": \"");
     text.push_str(version::SPECIFICATION);
-    text.push_str("\",\n  \"hooks\": [],\n  \"mountOptions\": ");
+    text.push_str("\",\n  \"hooks\": ");
+    push_list(&mut text, HOOKS.iter().copied());
+    text.push_str(",\n  \"mountOptions\": ");
     push_list(&mut text, no_frills::mount_options());
     text.push_str(",\n  \"linux\": {\n    \"namespaces\": ");
     push_list(&mut text, NAMESPACES.iter().copied());
@@ -128,7 +132,7 @@ mod tests {
         let features = features();
         assert_eq!(features["ociVersionMin"], "1.0.0");
         assert_eq!(features["ociVersionMax"], "1.3.0");
-        assert_eq!(features["hooks"], json!([]));
+        assert_eq!(features["hooks"].as_array().unwrap().len(), 6);
         assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!([]));
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
         assert_eq!(features["linux"]["seccomp"]["enabled"], false);

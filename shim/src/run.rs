@@ -78,12 +78,22 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
         Ok(exit) => u8::try_from(exit.code()).unwrap_or(u8::MAX),
         Err(error) => return Err(made.abandon(error.to_string())),
     };
-    if !keep && let Err(error) = made.container.delete(false) {
-        log.error(&error.to_string());
-        // A failure of the container's own tells more than this one; its success must not hide it.
-        return Ok(status.max(1));
+    if keep {
+        return Ok(status);
     }
-    Ok(status)
+    match made.container.delete(false) {
+        Ok(warnings) => {
+            for warning in warnings {
+                log.warning(&warning);
+            }
+            Ok(status)
+        }
+        Err(error) => {
+            log.error(&error.to_string());
+            // A failure of the container's own tells more than this one; its success must not hide it.
+            Ok(status.max(1))
+        }
+    }
 }
 
 /// All that is known before a container is made.
@@ -202,7 +212,8 @@ impl Made {
     /// Deletes the container; the text says why, and what else went wrong.
     fn abandon(self, message: String) -> String {
         match self.container.delete(true) {
-            Ok(()) => message,
+            Ok(warnings) if warnings.is_empty() => message,
+            Ok(warnings) => format!("{message}; {}", warnings.join("; ")),
             Err(error) => format!("{message}; deleting the container: {error}"),
         }
     }

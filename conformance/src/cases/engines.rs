@@ -1,6 +1,7 @@
 //! Configs as engines wrote them, from `fixtures/`, with the paths of this machine.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
@@ -60,7 +61,20 @@ fn fixture<'t>(t: &'t Test, text: &str) -> Verdict<Bundle<'t>> {
     let config: Value = serde_json::from_str(text)?;
     let terminal = config["process"]["terminal"].as_bool().unwrap_or(false);
     let b = t.bundle_of(config)?.set("/root/path", json!("rootfs")).set("/process/terminal", json!(terminal));
-    within_reach(t, without_later(sources(b)?))
+    within_reach(t, without_later(hooks(sources(b)?)?))
+}
+
+/// Hooks of the engine become a script that wants its arguments and the state.
+fn hooks(mut b: Bundle<'_>) -> Verdict<Bundle<'_>> {
+    let script = b.dir.join("hook");
+    fs::write(&script, "#!/bin/sh\n[ \"$0\" ] && [ $# -gt 0 ] && grep -q '\"pid\": *[0-9]'\n")?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    for moments in b.config["hooks"].as_object_mut().into_iter().flat_map(|hooks| hooks.values_mut()) {
+        for hook in moments.as_array_mut().into_iter().flatten() {
+            hook["path"] = json!(script);
+        }
+    }
+    Ok(b)
 }
 
 /// Sources of bind mounts become files and directories of the bundle.
@@ -83,9 +97,7 @@ fn sources(mut b: Bundle<'_>) -> Verdict<Bundle<'_>> {
 /// Without what no-frills does not do yet. The cases in `refused` show that it says so; a later issue
 /// that brings a setting takes its line from here and its case from there.
 fn without_later(b: Bundle) -> Bundle {
-    ["/hooks", "/linux/seccomp", "/linux/sysctl", "/linux/resources/pids"]
-        .iter()
-        .fold(b, |b, pointer| b.remove(pointer))
+    ["/linux/seccomp", "/linux/sysctl", "/linux/resources/pids"].iter().fold(b, |b, pointer| b.remove(pointer))
 }
 
 /// Without what this machine cannot grant, which the peers do not pass over.

@@ -4,6 +4,7 @@ mod commands;
 mod devices;
 mod engines;
 mod errors;
+mod hooks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Case> {
         races::cases(),
         engines::cases(),
         errors::cases(),
+        hooks::cases(),
         refused::cases(),
         reliability::cases(),
     ];

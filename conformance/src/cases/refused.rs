@@ -34,12 +34,6 @@ type Later = (&'static str, fn(&Test) -> Verdict);
 
 const CASES: &[Later] = later! {
     "refused/seccomp": "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"});
-    "refused/hooks-prestart": "/hooks/prestart", json!([{"path": "/bin/true"}]);
-    "refused/hooks-create-runtime": "/hooks/createRuntime", json!([{"path": "/bin/true"}]);
-    "refused/hooks-create-container": "/hooks/createContainer", json!([{"path": "/bin/true"}]);
-    "refused/hooks-start-container": "/hooks/startContainer", json!([{"path": "/bin/true"}]);
-    "refused/hooks-poststart": "/hooks/poststart", json!([{"path": "/bin/true"}]);
-    "refused/hooks-poststop": "/hooks/poststop", json!([{"path": "/bin/true"}]);
     "refused/sysctl": "/linux/sysctl", json!({"net.ipv4.ping_group_range": "0 0"});
     "refused/resources-memory": "/linux/resources/memory", json!({"limit": 67_108_864});
     "refused/resources-cpu": "/linux/resources/cpu", json!({"shares": 512});

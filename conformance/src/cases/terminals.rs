@@ -42,7 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// Creates the container, takes its console and starts it.
-fn with_console(t: &Test, b: &Bundle) -> Verdict<File> {
+pub(crate) fn with_console(t: &Test, b: &Bundle) -> Verdict<File> {
     let socket = t.path("console.sock");
     let listener = terminal::listen(&socket)?;
     b.create_with(&["--console-socket", &socket.to_string_lossy()])?.exits(0)?;

@@ -526,6 +526,19 @@ steps! {
     /// Asks AppArmor to leave the program unconfined, in the procfs that was taken. A kernel without AppArmor does.
     64 SetUnconfined {} calls OPENAT2 WRITE CLOSE;
 
+    /// [`AttachRoot`](Step::AttachRoot) for when hooks come to see it: the tree is attached over the directory that
+    /// it is a copy of, where they look for it, and the host's files stay in view. Where that is out of reach of the user
+    /// namespace, on top of `/`.
+    85 AttachRootAt {
+        /// The tree's number among the sources.
+        source: u32,
+        /// The directory, as the caller sees it.
+        path: Text<'a>,
+    } calls MOVE_MOUNT FCHDIR;
+
+    /// Moves the rootfs from there on top of `/`.
+    86 MoveRoot {} calls MOVE_MOUNT;
+
     /// execve(2) of what [`FindProgram`](Step::FindProgram) found.
     40 Execute {
         /// `argv`.

@@ -30,6 +30,7 @@ system_calls! {
     "getpid" = SYS_getpid
     "getuid" = SYS_getuid
     "ioctl" = SYS_ioctl
+    "kill" = SYS_kill
     "listen" = SYS_listen
     "lseek64" = SYS_lseek
     "lstat64" = SYS_lstat

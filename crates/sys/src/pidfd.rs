@@ -37,6 +37,30 @@ pub fn send_signal(pidfd: &impl AsFd, signal: i32) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Kills a child that leads a process group, and the group with it.
+///
+/// # Errors
+/// `EPERM`. That nobody is left is none.
+pub fn kill_group(pidfd: &impl AsFd, pid: i32) -> nix::Result<()> {
+    // Linux 6.9.
+    const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+    let fd = pidfd.as_fd().as_raw_fd();
+    let (signal, info) = (libc::SIGKILL, std::ptr::null::<u8>());
+    // SAFETY: a null siginfo is allowed.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, PIDFD_SIGNAL_PROCESS_GROUP) };
+    let sent = match Errno::result(sent) {
+        // Older: by its number, which is its own as long as nobody has reaped it.
+        Err(Errno::EINVAL) if has_ended(pidfd)? => return Ok(()),
+        // SAFETY: no pointers.
+        Err(Errno::EINVAL) => Errno::result(unsafe { libc::kill(-pid, signal) }.into()),
+        result => result,
+    };
+    match sent {
+        Err(Errno::ESRCH) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
 /// Whether the process has ended.
 ///
 /// # Errors

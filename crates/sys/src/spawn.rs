@@ -1,4 +1,4 @@
-//! Starting a program in new namespaces without copying the caller's memory.
+//! Starting a program, in new namespaces or beside the caller, without copying the caller's memory.
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
@@ -13,10 +13,12 @@ use crate::pidfd;
 /// What to start, and where.
 #[derive(Debug)]
 pub struct Spawn<'a> {
-    /// The program's file, for instance a memfd.
-    pub program: BorrowedFd<'a>,
+    /// What to execute.
+    pub program: Executable<'a>,
     /// `argv`.
     pub arguments: &'a [&'a CStr],
+    /// `environ`.
+    pub environment: &'a [&'a CStr],
     /// `CLONE_NEW*` flags: the namespaces to make.
     pub namespaces: u64,
     /// The program keeps all capabilities that the child is born with. In a new user namespace these
@@ -28,6 +30,26 @@ pub struct Spawn<'a> {
     /// Descriptors that the child gets, as (the caller's, the child's number); the numbers ascend.
     /// All others keep what close-on-exec says.
     pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
+    /// For a program that is to know nothing of who started it.
+    pub apart: Option<Apart<'a>>,
+}
+
+/// A program's file.
+#[derive(Clone, Copy, Debug)]
+pub enum Executable<'a> {
+    /// An open file, for instance a memfd. A script cannot be executed by it: nothing leads its interpreter to it.
+    File(BorrowedFd<'a>),
+    /// A path, as the child sees it.
+    Path(&'a CStr),
+}
+
+/// What a program that has nothing to do with the caller's own affairs is started with: a session of its own, without a
+/// terminal; every signal's default action, none blocked; no descriptor but those it is given, whether or not they
+/// are close-on-exec.
+#[derive(Clone, Copy, Debug)]
+pub struct Apart<'a> {
+    /// The working directory.
+    pub directory: &'a CStr,
 }
 
 /// A child that was started.
@@ -75,8 +97,13 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// What the child needs, laid out before it exists: it may not allocate.
 struct Prepared {
+    /// Of the program's file; `path` is empty then.
     program: RawFd,
+    path: *const libc::c_char,
     arguments: *const *const libc::c_char,
+    environment: *const *const libc::c_char,
+    /// Null: not [`Apart`].
+    directory: *const libc::c_char,
     moves: *const (RawFd, RawFd),
     move_count: usize,
     keep_capabilities: bool,
@@ -112,17 +139,22 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Failure> {
         lifted.push(copy);
         Ok(number)
     };
-    let program = lift(spawn.program, -1)?;
+    let (program, path) = match spawn.program {
+        Executable::File(file) => (lift(file, -1)?, c""),
+        Executable::Path(path) => (-1, path),
+    };
     let mut moves = Vec::with_capacity(spawn.descriptors.len());
     for (fd, number) in spawn.descriptors {
         moves.push((lift(*fd, *number)?, *number));
     }
-    let mut arguments: Vec<*const libc::c_char> = spawn.arguments.iter().map(|argument| argument.as_ptr()).collect();
-    arguments.push(std::ptr::null());
+    let (arguments, environment) = (pointers(spawn.arguments), pointers(spawn.environment));
 
     let mut prepared = Prepared {
         program,
+        path: path.as_ptr(),
         arguments: arguments.as_ptr(),
+        environment: environment.as_ptr(),
+        directory: spawn.apart.map_or(std::ptr::null(), |apart| apart.directory.as_ptr()),
         moves: moves.as_ptr(),
         move_count: moves.len(),
         keep_capabilities: spawn.keep_capabilities,
@@ -169,6 +201,11 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Failure> {
     Ok(Child { pid: result as i32, pidfd })
 }
 
+/// A list of C strings as C has it.
+fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
 /// The child: moves descriptors and executes the program. It shares all memory with the caller.
 ///
 /// # Safety
@@ -177,7 +214,8 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
     let prepared = prepared.cast::<Prepared>();
     // SAFETY: as promised; only raw system calls are made, and errno is the waiting thread's own.
     unsafe {
-        let Prepared { program, arguments, moves, move_count, keep_capabilities, .. } = *prepared;
+        let Prepared { program, path, arguments, environment, directory, .. } = *prepared;
+        let Prepared { moves, move_count, keep_capabilities, .. } = *prepared;
         if keep_capabilities && keep_all_capabilities() < 0 {
             fail(prepared, "capset");
         }
@@ -191,10 +229,44 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
                 fail(prepared, "dup2");
             }
         }
-        let environment: [*const libc::c_char; 1] = [std::ptr::null()];
-        let empty = c"".as_ptr();
-        libc::syscall(libc::SYS_execveat, program, empty, arguments, environment.as_ptr(), libc::AT_EMPTY_PATH);
+        if !directory.is_null() {
+            stand_apart(prepared, directory, move_count);
+        }
+        if program < 0 {
+            libc::syscall(libc::SYS_execve, path, arguments, environment);
+            fail(prepared, "execve");
+        }
+        libc::syscall(libc::SYS_execveat, program, path, arguments, environment, libc::AT_EMPTY_PATH);
         fail(prepared, "execveat")
+    }
+}
+
+/// What [`Apart`] says; the descriptors that are given are those from 0 on.
+///
+/// # Safety
+/// As [`run_child`]; `directory` is a C string.
+unsafe fn stand_apart(prepared: *mut Prepared, directory: *const libc::c_char, descriptors: usize) {
+    // `struct sigaction` as the kernel has it, a mask of 64 bits at its end: all zeros are the default action.
+    let default = [0u64; 4];
+    let none = 0u64;
+    // SAFETY: the kernel reads as much as there is. The child has a table of signal actions and one of
+    // descriptors for itself.
+    unsafe {
+        if libc::syscall(libc::SYS_setsid) < 0 {
+            fail(prepared, "setsid");
+        }
+        if libc::syscall(libc::SYS_chdir, directory) < 0 {
+            fail(prepared, "chdir");
+        }
+        for signal in 1..=64 {
+            // Two signals cannot be changed.
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0usize, size_of::<u64>());
+        }
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, 0usize, size_of::<u64>());
+        // Without a flag, which Linux 5.10 does not know.
+        if libc::syscall(libc::SYS_close_range, descriptors, u32::MAX, 0) < 0 {
+            fail(prepared, "close_range");
+        }
     }
 }
 
@@ -255,12 +327,14 @@ mod tests {
         let shell = std::fs::File::open("/bin/sh").unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
         let spawned = spawn(&Spawn {
-            program: shell.as_fd(),
+            program: Executable::File(shell.as_fd()),
             arguments: &[c"sh", c"-c", c"echo $0 >&7; exit 9"],
+            environment: &[],
             namespaces: 0,
             keep_capabilities: false,
             cgroup: None,
             descriptors: &[(writer.as_fd(), 7)],
+            apart: None,
         })
         .unwrap();
         drop(writer);
@@ -281,12 +355,14 @@ mod tests {
         descriptors.sort_by_key(|(_, number)| *number);
         let script = std::ffi::CString::new(format!("echo a >&{a_number}; echo b >&{b_number}")).unwrap();
         let spawned = spawn(&Spawn {
-            program: shell.as_fd(),
+            program: Executable::File(shell.as_fd()),
             arguments: &[c"sh", c"-c", &script],
+            environment: &[],
             namespaces: 0,
             keep_capabilities: false,
             cgroup: None,
             descriptors: &descriptors,
+            apart: None,
         })
         .unwrap();
         wait(&spawned.pidfd, spawned.pid).unwrap();
@@ -301,14 +377,68 @@ mod tests {
     fn what_cannot_be_executed_is_an_error_and_leaves_no_child() {
         let nothing = std::fs::File::open("/etc/passwd").unwrap();
         let result = spawn(&Spawn {
-            program: nothing.as_fd(),
+            program: Executable::File(nothing.as_fd()),
             arguments: &[c"x"],
+            environment: &[],
             namespaces: 0,
             keep_capabilities: false,
             cgroup: None,
             descriptors: &[],
+            apart: None,
         });
         let expected = Failure { call: "execveat", errno: Errno::EACCES };
         assert_eq!(result.map(|child| child.pid), Err(expected));
+    }
+
+    #[test]
+    fn a_program_apart_gets_only_what_it_is_given() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        // A descriptor that is not close-on-exec, and an ignored signal (every Rust program ignores SIGPIPE).
+        // SAFETY: no pointers.
+        let stray = unsafe { libc::dup(null.as_raw_fd()) };
+        assert!(stray > 2);
+        let script = c"echo $0 $A $PWD $# $(ls -C /proc/self/fd); grep SigIgn /proc/self/status; ps -o sid= -p $$";
+        let spawned = spawn(&Spawn {
+            program: Executable::Path(c"/bin/sh"),
+            arguments: &[c"hook", c"-c", script],
+            environment: &[c"A=b", c"PATH=/bin:/usr/bin"],
+            namespaces: 0,
+            keep_capabilities: false,
+            cgroup: None,
+            descriptors: &[(null.as_fd(), 0), (writer.as_fd(), 1), (writer.as_fd(), 2)],
+            apart: Some(Apart { directory: c"/usr" }),
+        })
+        .unwrap();
+        // SAFETY: it is this test's own.
+        unsafe { libc::close(stray) };
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        // 3 is the directory that ls reads.
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let sid = spawned.pid.to_string();
+        assert_eq!(words, ["hook", "b", "/usr", "0", "0", "1", "2", "3", "SigIgn:", "0000000000000000", &sid]);
+        assert_eq!(wait(&spawned.pidfd, spawned.pid).unwrap(), Exit::Code(0));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_path_is_told_by_its_call() {
+        let start = |path: &CStr, directory: &CStr| {
+            spawn(&Spawn {
+                program: Executable::Path(path),
+                arguments: &[path],
+                environment: &[],
+                namespaces: 0,
+                keep_capabilities: false,
+                cgroup: None,
+                descriptors: &[],
+                apart: Some(Apart { directory }),
+            })
+            .map(|child| child.pid)
+        };
+        assert_eq!(start(c"/nope", c"/"), Err(Failure { call: "execve", errno: Errno::ENOENT }));
+        assert_eq!(start(c"/etc", c"/"), Err(Failure { call: "execve", errno: Errno::EACCES }));
+        assert_eq!(start(c"/bin/sh", c"/nope"), Err(Failure { call: "chdir", errno: Errno::ENOENT }));
     }
 }

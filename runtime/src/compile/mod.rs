@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! user ids -> namespaces -> propagation -> rootfs -> names -> loopback -> mounts -> devices
-//! -> working directory, terminal -> pivot_root -> masks, read-only -> session, keyring, stdio, umask
+//! -> working directory, terminal -> (hooks) -> pivot_root -> masks, read-only -> session, keyring, stdio, umask
 //! -> privileges -> chdir -> find the program -> Ready -> resource limits -> execve
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! supports or where cgroup2 is mounted is found out where it is used.
 
 mod device_nodes;
+mod hook;
 mod mounts;
 mod pointer;
 mod process;
@@ -28,9 +29,10 @@ use no_frills_cgroups::devices::{self, Rule};
 use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
 use crate::config::{
-    Config, ConfigError, IdMapping, IoPriority, NAMESPACES, NOT_YET, Process, Scheduler, is_mapped, namespace,
-    propagation,
+    Config, ConfigError, Hooks, IdMapping, IoPriority, Moment, NAMESPACES, NOT_YET, Process, Scheduler, is_mapped,
+    namespace, propagation,
 };
+pub(crate) use hook::compile_hook;
 pub use pointer::Pointer;
 
 /// What, beside the configuration, decides what is done.
@@ -159,6 +161,8 @@ pub struct Program {
     pub(crate) io_priority: Option<IoPriority>,
     /// Whether init makes a terminal and sends its master.
     pub terminal: bool,
+    /// What is run at moments of the container's life.
+    pub(crate) hooks: Hooks,
 }
 
 impl Program {
@@ -199,7 +203,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     Ok(Program {
         clone_flags: if forks(config) { 0 } else { config.linux.namespaces & BORN_INTO },
         forks: if forks(config) { Forks::First } else { Forks::No },
-        syncs: false,
+        syncs: syncs(config),
         id_maps: id_maps(config)?,
         sources: steps.sources,
         steps: steps.plan,
@@ -214,6 +218,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
         scheduler: config.process.scheduler,
         io_priority: config.process.io_priority,
         terminal: config.process.terminal,
+        hooks: config.hooks.clone(),
     })
 }
 
@@ -243,6 +248,18 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
     process::prepare_exec(&mut steps);
     process::become_it(&mut steps, forks);
     Program {
+        oom_score_adj: process.oom_score_adj,
+        rlimits: rlimits(process),
+        scheduler: process.scheduler,
+        io_priority: process.io_priority,
+        terminal: process.terminal,
+        ..joining(steps, forks)
+    }
+}
+
+/// The program of an init that joins a container.
+fn joining(steps: Builder<'_>, forks: Forks) -> Program {
+    Program {
         clone_flags: 0,
         forks,
         syncs: false,
@@ -255,11 +272,12 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
         device_rules: Vec::new(),
         device_program: None,
         device_rules_asked: false,
-        oom_score_adj: process.oom_score_adj,
-        rlimits: rlimits(process),
-        scheduler: process.scheduler,
-        io_priority: process.io_priority,
-        terminal: process.terminal,
+        oom_score_adj: None,
+        rlimits: Vec::new(),
+        scheduler: None,
+        io_priority: None,
+        terminal: false,
+        hooks: Hooks::default(),
     }
 }
 
@@ -433,7 +451,14 @@ impl<'a> Builder<'a> {
         let source = self.tree(pointer, path, true);
         self.push(pointer, &Step::UseSource { source });
         self.push(pointer, &receive_only(true));
-        self.push(pointer, &Step::AttachRoot { source });
+        let path = self.options.bundle.join(&self.config.root.path);
+        match path.to_str() {
+            // In a root that is "/" itself it makes no difference.
+            Some(path) if syncs(self.config) && path != "/" => {
+                self.push(pointer, &Step::AttachRootAt { source, path: text(path) });
+            }
+            _ => self.push(pointer, &Step::AttachRoot { source }),
+        }
     }
 
     fn set_names(&mut self) {
@@ -450,6 +475,10 @@ impl<'a> Builder<'a> {
     }
 
     fn enter_root(&mut self) {
+        if syncs(self.config) {
+            self.push(Pointer::to("/hooks"), &Step::Sync {});
+            self.push(Pointer::to("/root/path"), &Step::MoveRoot {});
+        }
         let step = if self.options.no_pivot { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);
     }
@@ -461,6 +490,11 @@ fn forks(config: &Config) -> bool {
     let linux = &config.linux;
     let user = linux.own() & namespace::USER != 0;
     !linux.joined.is_empty() && (linux.joins(namespace::PID) || user && linux.namespaces & BORN_INTO != 0)
+}
+
+/// Whether there is something that the parent does when all is set up but for entering the root.
+fn syncs(config: &Config) -> bool {
+    config.hooks.any(&Moment::CREATE)
 }
 
 /// How the way to a destination is guarded. Where nobody has links they lead nowhere, and what they do not lead to

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use no_frills_plan::{Step, Texts, Words};
 
 use super::{Builder, CompileOptions, Forks, Pointer, text};
-use crate::config::CAPABILITIES;
+use crate::config::{CAPABILITIES, Hook};
 use crate::notify;
 
 /// What is used when the configuration has no umask: the one that peers have.
@@ -62,7 +62,8 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     }
     let given = from_caller(steps.options);
     let environment = environment(process.env.iter().chain(&given));
-    let candidates = candidates(process.args.first().map_or("", String::as_str), &environment);
+    let program = process.executable.as_ref().or(process.args.first());
+    let candidates = candidates(program.map_or("", String::as_str), &environment);
     steps.push(Pointer::item("/process/args", 0), &Step::FindProgram { candidates: Texts::new(&candidates) });
     if steps.is_exec {
         run_on_cpus(steps);
@@ -70,7 +71,9 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     steps.ready = steps.plan.count();
     steps.push(Pointer::NO_SETTING, &Step::Ready {});
     // Only now: by then the parent has set the device program.
-    if !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
+    // A hook gets what its environment says and no more.
+    let has_home = process.env.iter().any(|variable| variable.starts_with("HOME=")) || process.executable.is_some();
+    if !has_home {
         steps.push(Pointer::to("/process/env"), &Step::LookUpHome { uid: process.user.uid });
     }
     if forks == Forks::Last {
@@ -180,6 +183,23 @@ fn set_privileges(steps: &mut Builder<'_>) {
     if sets.ambient != 0 || sets.permitted & sets.inheritable != 0 {
         steps.push(Pointer::to("/process/capabilities/ambient"), &Step::SetAmbient { ambient: sets.ambient });
     }
+}
+
+/// How an init that joins a container to execute one of its hooks becomes that hook, as root with the host's files in view.
+pub(super) fn become_hook_of_host(steps: &mut Builder<'_>, hook: &Hook, forks: Forks) {
+    steps.push(Pointer::NO_SETTING, &Step::SetUmask { mask: DEFAULT_UMASK });
+    let candidates = join([hook.path.as_str()].into_iter());
+    steps.push(Pointer::NO_SETTING, &Step::FindProgram { candidates: Texts::new(&candidates) });
+    steps.ready = steps.plan.count();
+    steps.push(Pointer::NO_SETTING, &Step::Ready {});
+    if forks == Forks::Last {
+        steps.push(Pointer::NAMESPACES, &Step::Fork { flags: 0, last: 1 });
+    }
+    steps.push(Pointer::NO_SETTING, &Step::StartSession { terminal: 0 });
+    let arguments = join(hook.args.iter().map(String::as_str));
+    let environment = join(hook.env.iter().flatten().map(String::as_str));
+    let step = Step::Execute { arguments: Texts::new(&arguments), environment: Texts::new(&environment) };
+    steps.push(Pointer::NO_SETTING, &step);
 }
 
 /// Texts one after the other, each with its NUL.

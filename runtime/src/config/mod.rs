@@ -5,6 +5,7 @@
 //! the JSON pointer; unknown properties are ignored, as the specification demands (config.md,
 //! "Extensibility"); known ones that are not supported are refused when they ask for anything.
 
+mod hooks;
 mod linux;
 mod memory;
 mod mounts;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use hooks::{Hook, Hooks, Moment};
 pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, NAMESPACES, namespace};
 pub(crate) use memory::{MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES};
 pub use mounts::mount_options;
@@ -46,6 +48,7 @@ pub struct Config {
     pub(crate) domainname: String,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) linux: Linux,
+    pub(crate) hooks: Hooks,
     annotations: Vec<(String, String)>,
     warnings: Vec<String>,
     document: Arc<[u8]>,
@@ -86,7 +89,7 @@ impl Config {
         let root = document.required("root")?;
         let root = Root { path: root.required_text("path")?.to_owned(), readonly: root.boolean_of("readonly")? };
         let mounts = mounts::read(&document, &mut warnings)?;
-        unsupported::refuse(&document, unsupported::DOCUMENT, NOT_YET)?;
+        let hooks = hooks::read(&document)?;
         let linux = linux::read(&document, &oci_version)?;
         let config = Config {
             oci_version,
@@ -96,6 +99,7 @@ impl Config {
             root,
             mounts,
             linux,
+            hooks,
             annotations: read_annotations(&document)?,
             warnings,
             document: bytes,

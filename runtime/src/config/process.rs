@@ -9,6 +9,8 @@ use super::scheduling::{self, Affinity, IoPriority, Scheduler};
 /// What to execute, and as whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
+    /// The program's file, when it is not the one that `args[0]` names.
+    pub(crate) executable: Option<String>,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<String>,
     /// Absolute and clean.
@@ -92,6 +94,7 @@ pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Pr
     };
     let capabilities = node.member("capabilities")?;
     Ok(Process {
+        executable: None,
         args,
         env: node.each("env", read_variable)?,
         cwd: clean,
@@ -114,7 +117,8 @@ pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Pr
     })
 }
 
-fn read_variable(node: &Node<'_, '_>) -> Result<String> {
+/// `NAME=value`.
+pub(super) fn read_variable(node: &Node<'_, '_>) -> Result<String> {
     match node.text()? {
         variable if variable.find('=').is_some_and(|name| name > 0) => Ok(variable.to_owned()),
         variable => Err(node.error(format!("{variable:?} is not of the form NAME=VALUE"))),

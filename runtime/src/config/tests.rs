@@ -519,8 +519,6 @@ fn nothing_but_procfs_covers_proc() {
 #[test]
 fn what_is_not_supported_is_refused_where_it_asks_for_something() {
     for (pointer, value) in [
-        ("/hooks/prestart", json!([{"path": "/x"}])),
-        ("/hooks/poststop", json!([{"path": "/x"}])),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
         ("/linux/sysctl", json!({"net.core.somaxconn": "1"})),
         ("/linux/mountLabel", json!("x")),
@@ -617,7 +615,6 @@ fn what_is_not_supported_has_a_type_all_the_same() {
         "/linux/resources/memory/limit: expected an integer, found a string",
     );
     refused("/linux/seccomp", json!(""), "/linux/seccomp: expected an object, found a string");
-    refused("/hooks", json!({"prestart": {}}), "/hooks/prestart: expected an array, found an object");
 }
 
 /// Calls `visit` with the pointer of every value below `value`.

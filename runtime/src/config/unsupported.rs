@@ -23,19 +23,6 @@ pub(super) enum Ask {
 
 use Ask::{Count, Flag, Limit, List, Map, Number, Text};
 
-/// Beside `process`, `root`, ...
-pub(super) const DOCUMENT: &[(&str, Ask)] = &[(
-    "hooks",
-    Map(&[
-        ("prestart", List),
-        ("createRuntime", List),
-        ("createContainer", List),
-        ("startContainer", List),
-        ("poststart", List),
-        ("poststop", List),
-    ]),
-)];
-
 /// Sections for other platforms. config.md lets each be set only where the platform is the target, so
 /// a bundle that sets one asks for something else than a container of this kernel.
 pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] =

@@ -43,6 +43,8 @@ pub(crate) struct Machine<'a> {
     program: Option<Text<'a>>,
     /// The parent's procfs.
     procfs: Fd,
+    /// Whether the root is not yet on top of `/`.
+    root_is_apart: bool,
     /// Namespaces that could not be joined: `CLONE_NEW*`.
     refused: u32,
     pub(crate) home: Home,
@@ -74,6 +76,7 @@ impl<'a> Machine<'a> {
             directory_mask: None,
             program: None,
             procfs: NONE,
+            root_is_apart: false,
             refused: 0,
             home: Home::new(),
             detail: 0,
@@ -118,6 +121,9 @@ impl<'a> Machine<'a> {
                 kernel::move_mount_to_root(self.root)?;
                 kernel::fchdir(self.root)
             }
+            Step::AttachRootAt { source, path } => self.attach_root_at(source, path),
+            Step::MoveRoot {} if self.root_is_apart => kernel::move_mount_to_root(self.root),
+            Step::MoveRoot {} => Ok(()),
             Step::FsOpen { fstype } => {
                 self.file_system = kernel::fsopen(&fstype)?;
                 Ok(())
@@ -241,6 +247,18 @@ impl<'a> Machine<'a> {
             Err(Failure { errno: errno::EINVAL, .. }) => Ok(()),
             other => other,
         }
+    }
+
+    fn attach_root_at(&mut self, source: u32, path: Text<'_>) -> Result<()> {
+        self.root = self.sources.take(source)?;
+        self.root_is_apart = match kernel::move_mount_to_path(self.root, &path) {
+            Err(Failure { errno: errno::EACCES, .. }) => {
+                kernel::move_mount_to_root(self.root)?;
+                false
+            }
+            other => other.map(|()| true)?,
+        };
+        kernel::fchdir(self.root)
     }
 
     fn join_namespaces(&mut self, source: u32, kinds: u32, mode: u8) -> Result<()> {

@@ -290,6 +290,13 @@ pub(crate) fn move_mount_into<N: Name + ?Sized>(from: Fd, directory: Fd, name: &
     call!(move_mount, MOVE_MOUNT, from.0, c"".address(), directory.0, name.address(), F_EMPTY_PATH).map(drop)
 }
 
+/// Attaches the mount of `from` at a path of the host's.
+pub(crate) fn move_mount_to_path<N: Name + ?Sized>(from: Fd, path: &N) -> Result<()> {
+    // MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_SYMLINKS, MOVE_MOUNT_T_AUTOMOUNTS
+    const FLAGS: u32 = 4 | 0x10 | 0x20;
+    call!(move_mount, MOVE_MOUNT, from.0, c"".address(), CURRENT.0, path.address(), FLAGS).map(drop)
+}
+
 /// Attaches the mount of `from` on top of `/`.
 pub(crate) fn move_mount_to_root(from: Fd) -> Result<()> {
     const F_EMPTY_PATH: u32 = 4;

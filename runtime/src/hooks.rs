@@ -1,0 +1,477 @@
+//! Running hooks: programs that config.json names, at moments of a container's life (config.md, "POSIX-platform Hooks").
+//!
+//! A hook is started without a copy of the caller's memory, in a session of its own, with the container's state on its
+//! standard input. What it prints is kept for the error. One loop looks after it: no thread, and no signal, whatever
+//! the hook does: not read, not end, print without end, or leave a process behind that keeps its pipes open.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::pipe2;
+use no_frills_sys::pidfd::{self, Exit};
+use no_frills_sys::spawn::{Apart, Child, Executable, Failure, Spawn, spawn};
+use serde::Serialize;
+
+use crate::compile::{CompileOptions, compile_hook};
+use crate::config::{Config, Hook, Hooks, Moment};
+use crate::error::{Error, Explained, Result};
+use crate::init::{Descriptors, Init, kill_and_reap, open_first};
+use crate::launch::explain_spawn;
+use crate::state::{ProcessStat, Record, Status};
+
+/// How much is kept of what a hook prints: the end.
+const KEPT: usize = 4096;
+/// How much is read after the hook's end, when others may go on writing: what a pipe holds.
+const PIPE_MAX: usize = 64 * 1024;
+
+/// The state that is told to a hook (runtime.md, "State").
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    bundle: &'a Path,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    annotations: &'a std::collections::BTreeMap<String, String>,
+}
+
+/// The state of a container as a hook reads it. The pid is as the hook sees it; `None`: it is gone.
+pub(crate) fn state(record: &Record, id: &str, status: Status, pid: Option<i32>) -> Result<Vec<u8>> {
+    let Record { oci_version, bundle, annotations, .. } = record;
+    serde_json::to_vec(&Told { oci_version, id, status, pid, bundle, annotations })
+        .map_err(|error| Error::Option(format!("the state for hooks: {error}")))
+}
+
+/// Runs the hooks of a moment in the caller's own namespaces, one after the other, up to the first that fails.
+pub(crate) fn run(hooks: &Hooks, moment: Moment, bundle: &Path, state: &[u8]) -> Result<()> {
+    for (index, hook) in hooks.of(moment).iter().enumerate() {
+        run_one(hook, moment, index, state, |streams| start_here(hook, bundle, streams))?;
+    }
+    Ok(())
+}
+
+/// Runs all hooks of a moment, whether or not one fails: the errors of those that do.
+pub(crate) fn run_all(hooks: &Hooks, moment: Moment, bundle: &Path, state: &[u8]) -> Vec<Error> {
+    let hooks = hooks.of(moment).iter().enumerate();
+    let run = |(index, hook)| run_one(hook, moment, index, state, |streams| start_here(hook, bundle, streams));
+    hooks.filter_map(|each| run(each).err()).collect()
+}
+
+/// Runs the hooks for a container that is no more: what went wrong.
+pub(crate) fn after_stop(record: &Record, id: &str, hooks: &Hooks) -> Result<Vec<Error>> {
+    if hooks.of(Moment::Poststop).is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(run_all(hooks, Moment::Poststop, &record.bundle, &state(record, id, Status::Stopped, None)?))
+}
+
+/// A container that hooks are run in.
+pub(crate) struct Inside<'a> {
+    /// Init's memfd.
+    pub(crate) init: BorrowedFd<'a>,
+    /// The container's process.
+    pub(crate) process: BorrowedFd<'a>,
+    pub(crate) pid: i32,
+    pub(crate) cgroup: BorrowedFd<'a>,
+    pub(crate) config: &'a Config,
+    pub(crate) record: &'a Record,
+    pub(crate) id: &'a str,
+}
+
+impl Inside<'_> {
+    /// Runs the hooks of a moment in the container's namespaces and cgroup, up to the first that fails.
+    pub(crate) fn run(&self, moment: Moment, status: Status) -> Result<()> {
+        let hooks = self.config.hooks.of(moment);
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let state = state(self.record, self.id, status, Some(inner_pid(self.pid)?))?;
+        for (index, hook) in hooks.iter().enumerate() {
+            let start =
+                |streams: [BorrowedFd<'_>; 3]| self.start(moment, hook, streams).map_err(|error| error.to_string());
+            run_one(hook, moment, index, &state, start)?;
+        }
+        Ok(())
+    }
+
+    /// Starts an init that joins the container and becomes the hook.
+    fn start(&self, moment: Moment, hook: &Hook, streams: [BorrowedFd<'_>; 3]) -> Result<Child> {
+        let options = CompileOptions::new(&self.record.bundle, self.id);
+        let program = compile_hook(self.config, &options, moment, hook);
+        let sources = open_first(&program, Some(self.process))?;
+        let mut init = Init::new(&program, &hook.path, sources, Some(self.process))?;
+        let given = Descriptors { streams: streams.map(Some), preserve_fds: 0, preserved: &[] };
+        let mut become_it = || -> Result<()> {
+            init.begin()?;
+            init.spawn(self.init, given, self.cgroup).map_err(|failure| explain_spawn(None, failure))?;
+            init.provide()?;
+            let Some(stat) = ProcessStat::read(init.pid())? else { return Err(init.ended()) };
+            init.run(stat.ignored_signals.into())
+        };
+        let outcome = become_it();
+        match (init.child.take(), outcome) {
+            (Some(child), Ok(())) => Ok(child),
+            (Some(child), Err(error)) => Err(error.and_cleanup(kill_and_reap(&child))),
+            (None, outcome) => Err(outcome.err().unwrap_or(Error::NotRunning)),
+        }
+    }
+}
+
+/// The pid that a process has in its own pid namespace.
+fn inner_pid(pid: i32) -> Result<i32> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).map_err(Error::at("reading", Path::new(&path)))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let inner = line.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok());
+    inner.ok_or_else(|| Error::at("understanding", Path::new(&path))(Errno::EINVAL))
+}
+
+/// Runs one hook, which `start` starts with its three standard streams.
+pub(crate) fn run_one(
+    hook: &Hook,
+    moment: Moment,
+    index: usize,
+    state: &[u8],
+    start: impl FnOnce([BorrowedFd<'_>; 3]) -> std::result::Result<Child, String>,
+) -> Result<()> {
+    let mut errors = Tail::default();
+    let mut output = Tail::default();
+    let outcome = converse(hook, state, start, &mut output, &mut errors);
+    outcome.map_err(|reason| Error::Hook {
+        pointer: format!("{}/{index}", moment.pointer()),
+        path: hook.path.clone(),
+        reason,
+        said: [errors, output].into_iter().map(Tail::into_line).find(|line| !line.is_empty()).unwrap_or_default(),
+    })
+}
+
+/// Starts a hook in the caller's namespaces, in the bundle.
+fn start_here(hook: &Hook, bundle: &Path, streams: [BorrowedFd<'_>; 3]) -> std::result::Result<Child, String> {
+    // The caller's environment is what a hook without one has had from every runtime.
+    let environment: Vec<OsString> = match &hook.env {
+        Some(variables) => variables.iter().map(OsString::from).collect(),
+        None => std::env::vars_os().map(|(name, value)| [name, value].join("=".as_ref())).collect(),
+    };
+    let c = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| "a NUL character in its arguments".to_owned());
+    let path = c(hook.path.clone().into_bytes())?;
+    let arguments = hook.args.iter().map(|argument| c(argument.clone().into_bytes())).collect::<Vec<_>>();
+    let arguments = arguments.into_iter().collect::<std::result::Result<Vec<_>, _>>()?;
+    let environment = environment.into_iter().map(|variable| c(variable.into_vec()));
+    let environment = environment.collect::<std::result::Result<Vec<_>, _>>()?;
+    let directory = c(bundle.as_os_str().as_bytes().to_vec())?;
+    let [stdin, stdout, stderr] = streams;
+    let start = |directory| {
+        spawn(&Spawn {
+            program: Executable::Path(&path),
+            arguments: &arguments.iter().map(CString::as_c_str).collect::<Vec<_>>(),
+            environment: &environment.iter().map(CString::as_c_str).collect::<Vec<_>>(),
+            namespaces: 0,
+            keep_capabilities: false,
+            cgroup: None,
+            descriptors: &[(stdin, 0), (stdout, 1), (stderr, 2)],
+            apart: Some(Apart { directory }),
+        })
+    };
+    match start(directory.as_c_str()) {
+        // An engine may have removed the bundle before it deletes the container.
+        Err(Failure { call: "chdir", errno: Errno::ENOENT }) => start(c"/"),
+        result => result,
+    }
+    .map_err(|Failure { call, errno }| format!("{call}: {}", Explained(errno)))
+}
+
+/// The end of what was printed.
+#[derive(Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        if self.0.len() > 2 * KEPT {
+            self.0.drain(..self.0.len() - KEPT);
+        }
+    }
+
+    /// In one line, and nothing in it that a terminal would obey: a hook may be the container's program.
+    fn into_line(self) -> String {
+        let kept = self.0.get(self.0.len().saturating_sub(KEPT)..).unwrap_or(&[]);
+        let text = String::from_utf8_lossy(kept);
+        let lines = text.split(['\n', '\r']).map(|line| line.replace(char::is_control, " "));
+        let lines: Vec<String> = lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+        lines.join("; ")
+    }
+}
+
+fn failed(doing: &str, cause: impl Into<io::Error>) -> String {
+    let cause = cause.into();
+    match cause.raw_os_error() {
+        Some(errno) => format!("{doing}: {}", Explained(Errno::from_raw(errno))),
+        None => format!("{doing}: {cause}"),
+    }
+}
+
+/// A pipe whose one end, ours, does not wait.
+fn pipe(ours_writes: bool) -> std::result::Result<(File, OwnedFd), String> {
+    let made = || -> nix::Result<(OwnedFd, OwnedFd)> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        let (ours, theirs) = if ours_writes { (writer, reader) } else { (reader, writer) };
+        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok((ours, theirs))
+    };
+    let (ours, theirs) = made().map_err(|errno| failed("making a pipe", errno))?;
+    Ok((File::from(ours), theirs))
+}
+
+/// What of the state the hook has not been given yet.
+struct Unsaid<'a> {
+    rest: &'a [u8],
+    writer: File,
+    /// Held, so that no signal comes of writing to a hook that has closed its end.
+    _reader: OwnedFd,
+}
+
+impl Unsaid<'_> {
+    /// Writes what the pipe takes; `None` when all is written.
+    fn go_on(mut self) -> std::result::Result<Option<Self>, String> {
+        while !self.rest.is_empty() {
+            match self.writer.write(self.rest) {
+                Ok(count) => self.rest = self.rest.get(count..).unwrap_or(&[]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(self)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("writing the state to it", error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Reads what there is; `false` at the end of file.
+fn read_some(pipe: &mut File, tail: &mut Tail, most: usize) -> std::result::Result<bool, String> {
+    let mut buffer = [0; 4096];
+    let mut left = most;
+    while left > 0 {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(count) => {
+                tail.push(buffer.get(..count).unwrap_or(&buffer));
+                left = left.saturating_sub(count);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed("reading what it says", error)),
+        }
+    }
+    Ok(true)
+}
+
+/// Starts the hook, gives it the state, and hears it until it ends.
+fn converse(
+    hook: &Hook,
+    state: &[u8],
+    start: impl FnOnce([BorrowedFd<'_>; 3]) -> std::result::Result<Child, String>,
+    output: &mut Tail,
+    errors: &mut Tail,
+) -> std::result::Result<(), String> {
+    let (writer, stdin) = pipe(true)?;
+    let (stdout, their_stdout) = pipe(false)?;
+    let (stderr, their_stderr) = pipe(false)?;
+    // Most states fit into the pipe: then nothing is left to be said.
+    let stdin_for_hook = stdin.try_clone().map_err(|error| failed("making a pipe", error))?;
+    let unsaid = Unsaid { rest: state, writer, _reader: stdin }.go_on()?;
+    // The time counts from here: the start itself waits for nobody but the file's disk.
+    let deadline = hook.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let child = start([stdin_for_hook.as_fd(), their_stdout.as_fd(), their_stderr.as_fd()])?;
+    drop((stdin_for_hook, their_stdout, their_stderr));
+    let streams = [(stdout, output), (stderr, errors)];
+    match attend(&child, unsaid, streams, deadline) {
+        Ok(true) => {}
+        Ok(false) => {
+            end(&child)?;
+            let seconds = hook.timeout.unwrap_or_default().as_secs();
+            return Err(format!("killed: it took longer than its timeout of {seconds} s"));
+        }
+        // It is not left to itself.
+        Err(reason) => return Err(end(&child).err().unwrap_or(reason)),
+    }
+    match pidfd::wait(&child.pidfd, child.pid) {
+        Ok(Exit::Code(0)) => Ok(()),
+        Ok(Exit::Code(status)) => Err(format!("exit status {status}")),
+        Ok(Exit::Signal(signal)) => Err(format!("killed by signal {signal}")),
+        Err(errno) => Err(failed("how it ended cannot be told", errno)),
+    }
+}
+
+/// Kills a hook, with what it has started as long as that is in its process group, and reaps it.
+fn end(child: &Child) -> std::result::Result<(), String> {
+    pidfd::kill_group(&child.pidfd, child.pid).map_err(|errno| failed("killing it", errno))?;
+    match pidfd::wait(&child.pidfd, child.pid) {
+        Ok(_) | Err(Errno::ECHILD) => Ok(()),
+        Err(errno) => Err(failed("waiting for its end", errno)),
+    }
+}
+
+/// Until the hook has ended: `true`; or its time is up: `false`.
+fn attend(
+    child: &Child,
+    mut unsaid: Option<Unsaid<'_>>,
+    streams: [(File, &mut Tail); 2],
+    deadline: Option<Instant>,
+) -> std::result::Result<bool, String> {
+    let mut streams = streams.map(|(pipe, tail)| (Some(pipe), tail));
+    loop {
+        let mut fds = vec![PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+        fds.extend(streams.iter().filter_map(|(pipe, _)| Some(PollFd::new(pipe.as_ref()?.as_fd(), PollFlags::POLLIN))));
+        fds.extend(unsaid.as_ref().map(|unsaid| PollFd::new(unsaid.writer.as_fd(), PollFlags::POLLOUT)));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match poll(&mut fds, left.map_or(PollTimeout::NONE, timeout)) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(failed("waiting for it", errno)),
+            Ok(0) if left == Some(Duration::ZERO) => return Ok(false),
+            Ok(_) => {}
+        }
+        let ended = fds.first().and_then(PollFd::any) == Some(true);
+        // What cannot be read or written does not wait, so all of them are tried.
+        for (pipe, tail) in &mut streams {
+            if let Some(open) = pipe
+                && !read_some(open, tail, PIPE_MAX)?
+            {
+                *pipe = None;
+            }
+        }
+        if ended {
+            return Ok(true);
+        }
+        if let Some(rest) = unsaid.take() {
+            unsaid = rest.go_on()?;
+        }
+    }
+}
+
+/// In milliseconds, and not too early.
+fn timeout(left: Duration) -> PollTimeout {
+    let milliseconds = left.as_micros().div_ceil(1000);
+    PollTimeout::try_from(i32::try_from(milliseconds).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn hook(args: &[&str]) -> Hook {
+        let args = args.iter().map(|&argument| argument.to_owned()).collect();
+        Hook { path: "/bin/bash".to_owned(), args, env: Some(vec!["PATH=/bin:/usr/bin".to_owned()]), timeout: None }
+    }
+
+    fn script(text: &str) -> Hook {
+        hook(&["hook", "-c", text])
+    }
+
+    fn run_with(hook: &Hook, state: &[u8]) -> std::result::Result<(), String> {
+        let start = |streams: [BorrowedFd<'_>; 3]| start_here(hook, Path::new("/usr"), streams);
+        run_one(hook, Moment::Prestart, 3, state, start).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn fails(hook: &Hook, message: &str) {
+        assert_eq!(run_with(hook, b"{}").unwrap_err(), format!("/hooks/prestart/3: hook {:?}: {message}", hook.path));
+    }
+
+    #[test]
+    fn it_gets_arguments_environment_directory_and_state() {
+        let check = r#"[ "$0 $1 $PWD" = "name a /usr" ] && [ "$(env | grep -v -e ^PWD -e ^SHLVL -e ^_=)" = A=b ] &&
+            [ "$(cat)" = state ] && [ "$(cat /dev/stdin)" = "" ]"#;
+        let mut hook = hook(&["x", "-c", check, "name", "a"]);
+        hook.env = Some(vec!["A=b".to_owned()]);
+        hook.path = "/bin/bash".to_owned();
+        // Without PATH bash has one of its own.
+        run_with(&hook, b"state").unwrap();
+    }
+
+    #[test]
+    fn without_an_environment_it_gets_the_callers() {
+        let mut hook = script("[ -n \"$CARGO_MANIFEST_DIR\" ]");
+        fails(&hook, "exit status 1");
+        hook.env = None;
+        run_with(&hook, b"{}").unwrap();
+    }
+
+    #[test]
+    fn what_becomes_of_it_is_told_with_its_last_words() {
+        run_with(&script("exit 0"), b"{}").unwrap();
+        fails(&script("exit 3"), "exit status 3");
+        fails(&script("echo out; exit 3"), "exit status 3: out");
+        fails(&script("echo out; printf 'a\\033[1m\\n\\n  b\\r\\n' >&2; exit 3"), "exit status 3: a [1m; b");
+        fails(&script("kill -TERM $$"), "killed by signal 15");
+        fails(&script("printf '\\377x' >&2; exit 1"), "exit status 1: \u{fffd}x");
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_told() {
+        let at = |path: &str| Hook { path: path.to_owned(), ..hook(&["x"]) };
+        fails(&at("/nope"), "execve: ENOENT (no such file or directory)");
+        fails(&at("/etc"), "execve: EACCES (permission denied)");
+        fails(&at("/etc/passwd"), "execve: EACCES (permission denied)");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let executable = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            at(path.to_str().unwrap())
+        };
+        fails(&executable("exit 0"), "execve: ENOEXEC (exec format error)");
+        run_with(&executable("#!/bin/sh\nexit 0"), b"{}").unwrap();
+        fails(&executable("#!/nope\n"), "execve: ENOENT (no such file or directory)");
+    }
+
+    #[test]
+    fn a_state_larger_than_a_pipe_is_read_closed_or_ignored() {
+        let large = vec![b'x'; 3 << 20];
+        run_with(&script("[ $(wc -c) = 3145728 ]"), &large).unwrap();
+        run_with(&script("head -c 100000 >/dev/null; sleep 0.1"), &large).unwrap();
+        run_with(&script("exec <&-; sleep 0.1"), &large).unwrap();
+        run_with(&script("sleep 0.1"), &large).unwrap();
+    }
+
+    #[test]
+    fn one_that_says_much_is_heard_to_the_end_and_its_last_words_kept() {
+        let much = "head -c 20000000 /dev/zero | tr '\\0' x >&2; head -c 20000000 /dev/zero; echo end >&2; exit 1";
+        let said = run_with(&script(much), b"{}").unwrap_err();
+        assert!(said.ends_with("xxxend") && said.len() < KEPT + 100, "{}", said.len());
+    }
+
+    #[test]
+    fn the_end_counts_though_a_process_keeps_the_pipes_open() {
+        let start = Instant::now();
+        run_with(&script("sleep 5 & echo $! >&2"), b"{}").unwrap();
+        let loud = "(trap '' PIPE; while echo y; do :; done) & echo last >&2; exit 2";
+        let said = run_with(&script(loud), b"{}").unwrap_err();
+        assert!(said.contains("exit status 2: last"), "{said}");
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn after_its_timeout_it_is_killed_with_its_children() {
+        let mut slow = script("echo waiting >&2; sleep 1000 & cat <(sleep 1000)");
+        slow.timeout = Some(Duration::from_secs(1));
+        let start = Instant::now();
+        fails(&slow, "killed: it took longer than its timeout of 1 s: waiting");
+        let took = start.elapsed();
+        assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(20), "{took:?}");
+        slow.timeout = Some(Duration::MAX);
+        slow.args[2] = "exit 4".to_owned();
+        fails(&slow, "exit status 4");
+    }
+}
