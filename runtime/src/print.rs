@@ -210,11 +210,10 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::UseCurrentRoot {}
         | Step::ResetAffinity {}
         | Step::SetUnconfined {}
+        | Step::JoinSessionKeyring {}
         | Step::Ready {} => Vec::new(),
         Step::Unshare { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
-        Step::SetHostname { name } | Step::SetDomainname { name } | Step::JoinSessionKeyring { name } => {
-            vec![Shown::text("name", name)]
-        }
+        Step::SetHostname { name } | Step::SetDomainname { name } => vec![Shown::text("name", name)],
         Step::SetPropagation { propagation } => vec![Shown::flags("propagation", propagation, PROPAGATION)],
         Step::JoinNamespaces { source, kinds, mode } => {
             let mode = Shown::word("mode", join_mode(mode).to_owned());
@@ -671,7 +670,7 @@ fn action(step: &Step<'_>) -> String {
         Step::MakeDirectory { path } => format!("making the directory {path:?}"),
         Step::OpenTerminal { .. } => "opening a terminal".to_owned(),
         Step::StartSession { .. } => "starting a session".to_owned(),
-        Step::JoinSessionKeyring { name } => format!("joining the session keyring {name:?}"),
+        Step::JoinSessionKeyring {} => "joining a new session keyring".to_owned(),
         Step::OwnStdio { uid } => format!("giving standard input, output and error to user {uid}"),
         Step::SetUmask { mask } => format!("setting the umask {mask:#o}"),
         Step::DropBounding { capability: number } => {

@@ -362,11 +362,9 @@ steps! {
     } calls SETSID IOCTL;
 
     /// Joins a new session keyring, keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`. Best effort: a kernel without
-    /// keyrings, or a full quota, is a warning.
-    28 JoinSessionKeyring {
-        /// The keyring's name.
-        name: Text<'a>,
-    } calls KEYCTL;
+    /// keyrings, or a full quota, is a warning. It has no name of its own: one of that name may be there already,
+    /// made by another container for this one to join.
+    28 JoinSessionKeyring {} calls KEYCTL;
 
     /// Gives standard input, output and error, where they are pipes, files or sockets, to the user.
     /// Best effort: not every file system has owners.

@@ -105,8 +105,7 @@ fn join_keyring(steps: &mut Builder<'_>) {
     if !label.is_empty() {
         steps.write_proc(SELINUX_LABEL, LABEL, label);
     }
-    let name = format!("_ses.{}", steps.options.id);
-    steps.push(Pointer::NO_SETTING, &Step::JoinSessionKeyring { name: text(&name) });
+    steps.push(Pointer::NO_SETTING, &Step::JoinSessionKeyring {});
     if !label.is_empty() {
         // Nothing but a line's end: as before.
         steps.write_proc(SELINUX_LABEL, LABEL, "\n");

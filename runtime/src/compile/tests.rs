@@ -389,7 +389,7 @@ fn labels_are_written_to_a_procfs_of_our_own() {
         [
             &format!("UseProcfs(source={number}) /process/selinuxLabel"),
             "WriteProc(\"thread-self/attr/keycreate\", \"a:b:c\") /process/selinuxLabel",
-            "JoinSessionKeyring(\"_ses.id\")",
+            "JoinSessionKeyring()",
             "WriteProc(\"thread-self/attr/keycreate\", \"\\n\") /process/selinuxLabel",
             "WriteProc(\"thread-self/attr/exec\", \"a:b:c\") /process/selinuxLabel",
             "WriteProc(\"thread-self/attr/apparmor/exec\", \"exec profile\") /process/apparmorProfile",
@@ -402,7 +402,7 @@ fn labels_are_written_to_a_procfs_of_our_own() {
     assert_eq!(
         shown(&compiled(&spec), &names)[..3],
         [
-            "JoinSessionKeyring(\"_ses.id\")",
+            "JoinSessionKeyring()",
             &format!("UseProcfs(source={number}) /process/apparmorProfile"),
             "SetUnconfined() /process/apparmorProfile",
         ]

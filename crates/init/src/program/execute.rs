@@ -195,7 +195,7 @@ impl<'a> Machine<'a> {
                 }
                 Ok(())
             }
-            Step::JoinSessionKeyring { name } => match kernel::join_session_keyring(&name) {
+            Step::JoinSessionKeyring {} => match kernel::join_new_session_keyring() {
                 Err(failure) => self.warn_failure(failure),
                 Ok(()) => Ok(()),
             },

@@ -470,9 +470,9 @@ pub(crate) fn capset(sets: Capabilities) -> Result<()> {
     call!(capset, CAPSET, &raw mut header, data.as_ptr()).map(drop)
 }
 
-pub(crate) fn join_session_keyring<N: Name + ?Sized>(name: &N) -> Result<()> {
+pub(crate) fn join_new_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
-    call!(keyctl, KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, name.address()).map(drop)
+    call!(keyctl, KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0).map(drop)
 }
 
 pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
