@@ -13,6 +13,8 @@ mod expect;
 mod kind;
 mod left;
 mod mountinfo;
+mod probe;
+mod racer;
 mod report;
 mod rootfs;
 mod solo;

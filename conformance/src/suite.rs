@@ -205,4 +205,19 @@ mod tests {
         assert!(all.iter().all(|case| case.name.contains('/') && !case.doc.is_empty()));
         assert!(selected(&["no such case".to_owned()]).is_err());
     }
+
+    #[test]
+    fn docs_name_every_advisory_and_its_cases() {
+        let docs = include_str!("../../docs/security.md");
+        let named: Vec<&str> =
+            docs.split('`').filter(|text| text.starts_with("security/") && !text.contains('*')).collect();
+        let all = selected(&[]).expect("the cases have unique names");
+        let of_advisory = |name: &str| name.starts_with("security/cve-") || name.starts_with("security/ghsa-");
+        for name in &named {
+            assert!(all.iter().any(|case| case.name == *name), "docs/security.md names {name}, which is no case");
+        }
+        for case in all.iter().filter(|case| of_advisory(case.name)) {
+            assert!(named.contains(&case.name), "{} is not in docs/security.md", case.name);
+        }
+    }
 }

@@ -1,0 +1,17 @@
+//! The probe, a static program for root file systems; see `probe/main.rs` for what it does.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::bundle::Bundle;
+use crate::expect::Verdict;
+
+const ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
+
+/// Puts it at `/bin/probe`.
+pub(crate) fn with_probe<'t>(b: Bundle<'t>) -> Verdict<Bundle<'t>> {
+    let path = b.rootfs("bin/probe");
+    fs::write(&path, ELF)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(b)
+}

@@ -1,0 +1,42 @@
+//! What a case runs in a container where busybox is not enough. The suite embeds it as a static program (see build.rs).
+//!
+//! ```text
+//! probe reach    prints what this process can reach of those that were here before it: a line `name: value` each
+//! probe scan     looks at every other process until its stdin ends, and prints what it got hold of, each thing once
+//! probe keyring NAME...    makes session keyrings that all may use, of these names, with a key in each; waits until its stdin ends
+//! ```
+#![no_main]
+#![allow(unsafe_code)]
+
+mod keyring;
+mod reach;
+mod scan;
+
+use std::ffi::{CStr, c_char, c_int};
+
+/// The entry of libc, not Rust's: that one changes signals, stacks and descriptors, which are to be looked at.
+#[unsafe(no_mangle)]
+extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+    // SAFETY: argv is as long as argc says.
+    let argument = |index: c_int| unsafe { CStr::from_ptr(*arguments.add(index as usize)) };
+    let verb = if count >= 2 { argument(1) } else { c"" };
+    match verb.to_bytes() {
+        b"reach" => reach::print(),
+        b"scan" => scan::run(),
+        b"keyring" => keyring::lay_out((2..count).map(argument)),
+        _ => return 2,
+    }
+    0
+}
+
+unsafe extern "C" {
+    /// syscall(2)
+    pub(crate) safe fn syscall(number: i64, ...) -> i64;
+    safe fn __errno_location() -> *mut c_int;
+}
+
+/// A system call's answer as the kernel gave it.
+pub(crate) fn answer(result: i64) -> i64 {
+    // SAFETY: the address of this thread's errno.
+    if result == -1 { -i64::from(unsafe { *__errno_location() }) } else { result }
+}
