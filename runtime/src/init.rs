@@ -28,10 +28,10 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, Step, call};
 use no_frills_sys::pidfd::{self, Exit};
 use no_frills_sys::spawn::{Child, Executable, Failure, Spawn, spawn};
-use no_frills_sys::{limits, mount, namespace, socket};
+use no_frills_sys::{limits, mount, socket};
 
-use crate::compile::{Forks, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
-use crate::config::{CAPABILITIES, NAMESPACES};
+use crate::compile::{Forks, IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
+use crate::config::{CAPABILITIES, NAMESPACES, namespace};
 use crate::error::{Error, Explained, Pointed, Result};
 use crate::scheduling;
 
@@ -59,9 +59,11 @@ pub(crate) struct Init<'p> {
     parent: OwnedFd,
     /// Init's end of the socket, until it has it.
     its_end: Option<OwnedFd>,
-    /// The first batch.
-    sources: Vec<OwnedFd>,
+    /// The first batch; what is missing needs what is there when it is sent.
+    sources: Vec<Option<OwnedFd>>,
     plan_is_sent: bool,
+    /// Present when there are sources that need it.
+    made: Option<Made>,
     pub(crate) child: Option<Child>,
     pub(crate) warnings: Vec<String>,
     pub(crate) console: Option<OwnedFd>,
@@ -69,15 +71,19 @@ pub(crate) struct Init<'p> {
 }
 
 /// Opens what a program needs first, before anything is made.
-pub(crate) fn open_first(program: &Program, container: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>> {
-    open_batch(program.sources.chunks(SOURCE_BATCH).next().unwrap_or(&[]), container)
+pub(crate) fn open_first(program: &Program, container: Option<BorrowedFd<'_>>) -> Result<Vec<Option<OwnedFd>>> {
+    first_batch(program).iter().map(|source| open_source(source, container)).collect()
+}
+
+fn first_batch(program: &Program) -> &[Source] {
+    program.sources.chunks(SOURCE_BATCH).next().unwrap_or(&[])
 }
 
 impl<'p> Init<'p> {
     pub(crate) fn new(
         program: &'p Program,
         name: &'p str,
-        sources: Vec<OwnedFd>,
+        sources: Vec<Option<OwnedFd>>,
         container: Option<BorrowedFd<'p>>,
     ) -> Result<Init<'p>> {
         let (parent, its_end) = socket::pair().map_err(Error::system("making a socket pair"))?;
@@ -89,6 +95,7 @@ impl<'p> Init<'p> {
             its_end: Some(its_end),
             sources,
             plan_is_sent: false,
+            made: None,
             child: None,
             warnings: Vec::new(),
             console: None,
@@ -99,6 +106,20 @@ impl<'p> Init<'p> {
     /// Opens what it needs first, if that could not be done before.
     pub(crate) fn open_sources(&mut self) -> Result<()> {
         self.sources = open_first(self.program, self.container)?;
+        Ok(())
+    }
+
+    /// Opens what needs what has been made by now: a user namespace is made by an init, and the container has its cgroup.
+    pub(crate) fn complete(&mut self, init: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
+        if !self.program.sources.iter().any(is_late) {
+            return Ok(());
+        }
+        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(Error::system("copying a descriptor"));
+        let mut made = Made { init: copy(init)?, cgroup: copy(cgroup)?, user_namespaces: Vec::new() };
+        for (source, place) in first_batch(self.program).iter().zip(&mut self.sources) {
+            *place = Some(made.complete(source, place.take())?);
+        }
+        self.made = Some(made);
         Ok(())
     }
 
@@ -207,7 +228,7 @@ impl<'p> Init<'p> {
     /// Sends the plan and the first sources, which are closed then.
     fn send_plan(&mut self) -> Result<()> {
         self.plan_is_sent = true;
-        let sources = std::mem::take(&mut self.sources);
+        let sources = std::mem::take(&mut self.sources).into_iter().map(opened).collect::<Result<Vec<_>>>()?;
         let plan = self.program.steps.bytes();
         let setup = Message { detail: plan.len() as u64, ..Message::new(Kind::Setup) };
         let mut head = [0; MESSAGE_MAX];
@@ -230,7 +251,14 @@ impl<'p> Init<'p> {
     fn send_further_sources(&mut self) -> Result<()> {
         let program = self.program;
         for batch in program.sources.chunks(SOURCE_BATCH).skip(1) {
-            let sources = open_batch(batch, self.container)?;
+            let open = |source| {
+                let first = open_source(source, self.container)?;
+                match &mut self.made {
+                    Some(made) => made.complete(source, first),
+                    None => opened(first),
+                }
+            };
+            let sources = batch.iter().map(open).collect::<Result<Vec<_>>>()?;
             let attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
             self.tell(&Message::new(Kind::Sources), &attached)?;
         }
@@ -357,23 +385,136 @@ fn reap(child: &Child) -> Result<()> {
     }
 }
 
-fn open_batch(sources: &[Source], container: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>> {
-    sources.iter().map(|source| open_source(source, container)).collect()
+/// Whether a source can be opened only when the cgroup is made and an init can be started.
+fn is_late(source: &Source) -> bool {
+    match &source.kind {
+        SourceKind::Tree { ids, .. } => ids.is_some(),
+        SourceKind::UserNamespace(_) | SourceKind::Cgroup => true,
+        _ => false,
+    }
 }
 
-fn open_source(source: &Source, container: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
-    match &source.kind {
-        SourceKind::Tree { path, recursive } => open_tree(source.pointer, path, *recursive),
+fn opened(source: Option<OwnedFd>) -> Result<OwnedFd> {
+    source.ok_or_else(|| Error::system("opening what init needs")(Errno::EBADF))
+}
+
+/// What has been made by the time that sources are sent.
+struct Made {
+    init: OwnedFd,
+    cgroup: OwnedFd,
+    /// For id mappings: all mounts with the same ones share one.
+    user_namespaces: Vec<(Ids, OwnedFd)>,
+}
+
+impl Made {
+    /// What is left to do for a source that [`open_source`] has opened, or could not open.
+    fn complete(&mut self, source: &Source, first: Option<OwnedFd>) -> Result<OwnedFd> {
+        let at = source.pointer;
+        match (&source.kind, first) {
+            (SourceKind::Tree { path, ids: Some(MappedIds { ids, recursive }), .. }, Some(tree)) => {
+                let failed = |errno| Error::System {
+                    pointer: at.to_string(),
+                    action: match errno {
+                        Errno::EINVAL => format!(
+                            "mapping the ids of {}, whose file system has to support it: mount_setattr",
+                            path.display()
+                        ),
+                        _ => format!("mapping the ids of {}: mount_setattr", path.display()),
+                    },
+                    errno,
+                };
+                mount::map_ids(&tree, &self.user_namespace(ids, at)?, *recursive).map_err(failed)?;
+                Ok(tree)
+            }
+            (SourceKind::UserNamespace(ids), _) => {
+                let copied = self.user_namespace(ids, at)?.try_clone_to_owned();
+                copied.map_err(Error::system("copying the descriptor of a user namespace"))
+            }
+            (SourceKind::Cgroup, _) => mount::clone_opened(&self.cgroup).map_err(|errno| Error::System {
+                pointer: at.to_string(),
+                action: "cloning the mount at the container's cgroup: open_tree".to_owned(),
+                errno,
+            }),
+            (_, first) => opened(first),
+        }
+    }
+
+    fn user_namespace(&mut self, ids: &Ids, at: Pointer) -> Result<BorrowedFd<'_>> {
+        let place = match self.user_namespaces.iter().position(|(known, _)| known == ids) {
+            Some(place) => place,
+            None => {
+                let made = match ids {
+                    Ids::Maps(maps) => make_user_namespace(self.init.as_fd(), maps, at)?,
+                    Ids::Namespace(path) => open_namespace(at, path, namespace::USER)?,
+                };
+                self.user_namespaces.push((ids.clone(), made));
+                self.user_namespaces.len() - 1
+            }
+        };
+        let found = self.user_namespaces.get(place).map(|(_, fd)| fd.as_fd());
+        found.ok_or_else(|| Error::system("finding a user namespace")(Errno::EBADF))
+    }
+}
+
+/// A user namespace with these mappings. The kernel makes one only for a process: an init that waits for a plan,
+/// and would end by itself if we did.
+fn make_user_namespace(init: BorrowedFd<'_>, maps: &IdMaps, at: Pointer) -> Result<OwnedFd> {
+    let failed = |action: String, errno| Error::System { pointer: at.to_string(), action, errno };
+    let (ours, its) = socket::pair().map_err(Error::system("making a socket pair"))?;
+    let spawned = spawn(&Spawn {
+        program: Executable::File(init),
+        arguments: &[c"init", c"3"],
+        environment: &[],
+        namespaces: namespace::USER,
+        keep_capabilities: false,
+        cgroup: None,
+        descriptors: &[(its.as_fd(), 3)],
+        apart: None,
+    });
+    drop(its);
+    let child = spawned
+        .map_err(|Failure { call, errno }| failed(format!("making a user namespace for id mappings: {call}"), errno))?;
+    let namespace = || {
+        write_proc(child.pid, "uid_map", maps.uid.as_bytes(), at)?;
+        write_proc(child.pid, "gid_map", maps.gid.as_bytes(), at)?;
+        let path = format!("/proc/{}/ns/user", child.pid);
+        let opened = OpenOptions::new().read(true).open(&path);
+        opened.map(OwnedFd::from).map_err(|error| failed(format!("opening {path}"), io_errno(&error)))
+    };
+    let namespace = namespace();
+    drop(ours);
+    let ended = kill_and_reap(&child);
+    let namespace = namespace?;
+    ended.map(|()| namespace)
+}
+
+/// Opens a source; `None`: it is made by [`Made`], when it is sent.
+fn open_source(source: &Source, container: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
+    let opened = match &source.kind {
+        SourceKind::UserNamespace(_) | SourceKind::Cgroup => return Ok(None),
+        SourceKind::Tree { path, recursive, itself, .. } => open_tree(source.pointer, path, *recursive, *itself),
+        SourceKind::Directory { path } => open_directory(source.pointer, path),
         SourceKind::Namespace { path, kind } => open_namespace(source.pointer, path, *kind),
         SourceKind::Container => {
             let copied = container.map(|container| container.try_clone_to_owned());
             copied.unwrap_or_else(|| Err(Errno::ESRCH.into())).map_err(Error::system("taking the container's process"))
         }
         SourceKind::Procfs => open_procfs(source.pointer),
-    }
+    };
+    opened.map(Some)
 }
 
-fn open_tree(pointer: Pointer, path: &Path, recursive: bool) -> Result<OwnedFd> {
+fn open_directory(pointer: Pointer, path: &Path) -> Result<OwnedFd> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(O_PATH | nix::libc::O_DIRECTORY);
+    options.open(path).map(OwnedFd::from).map_err(|error| Error::System {
+        pointer: pointer.to_string(),
+        action: format!("opening the directory {}", path.display()),
+        errno: io_errno(&error),
+    })
+}
+
+fn open_tree(pointer: Pointer, path: &Path, recursive: bool, itself: bool) -> Result<OwnedFd> {
     let failed = |errno| Error::System {
         pointer: pointer.to_string(),
         action: match errno {
@@ -387,7 +528,8 @@ fn open_tree(pointer: Pointer, path: &Path, recursive: bool) -> Result<OwnedFd> 
         errno,
     };
     let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
-    mount::clone_tree(&c_path, recursive).map_err(failed)
+    let clone = if itself { mount::clone_tree_itself } else { mount::clone_tree };
+    clone(&c_path, recursive).map_err(failed)
 }
 
 /// Opens a namespace, and sees that it is one of that type: setns(2) would say no more than EINVAL.
@@ -402,7 +544,7 @@ fn open_namespace(pointer: Pointer, path: &Path, kind: u64) -> Result<OwnedFd> {
     options.read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY);
     let opened = options.open(path).map_err(|error| failed("opening the namespace", io_errno(&error)))?;
     let name = |kind| NAMESPACES.iter().find(|(known, _)| *known == kind).map_or("unknown", |(_, name)| *name);
-    match namespace::kind(&opened) {
+    match no_frills_sys::namespace::kind(&opened) {
         Ok(found) if found == kind => Ok(opened.into()),
         Ok(found) => {
             let wanted = name(kind);

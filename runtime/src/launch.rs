@@ -135,19 +135,26 @@ pub(crate) fn launch<'i>(
             preserve_fds: options.preserve_fds,
             preserved: &options.preserved_fds,
         };
-        launch.init.begin()?;
         let init = init()?;
+        launch.init.complete(init, cgroup_dir.as_fd())?;
+        launch.init.begin()?;
         let spawned = launch.init.spawn(init, given, cgroup_dir.as_fd());
         spawned.map_err(|failure| explain_spawn(launch.cgroup.as_ref(), failure))?;
         launch.init.provide()?;
         // While init is at work: it needs no device but those that every container may use, and the
         // container's program does not run yet.
-        launch.set_devices(&cgroup_dir)?;
+        if !program.mounts_devices {
+            launch.set_devices(&cgroup_dir)?;
+        }
         let ignored = launch.note_process()?;
         if program.syncs {
             launch.init.follow(Kind::Sync)?;
             launch.run_create_hooks(init, &cgroup_dir)?;
             launch.init.tell(&Message::new(Kind::Continue), &[])?;
+        }
+        if program.mounts_devices {
+            launch.init.follow(Kind::Ready)?;
+            launch.set_devices(&cgroup_dir)?;
         }
         match goal {
             Goal::Running => {

@@ -6,10 +6,10 @@ use no_frills_cgroups::{CgroupsPath, devices};
 use no_frills_plan::{Plan, Step, Text, Texts, Within, Words, attach, call, join};
 use serde_json::{Map, Value, json};
 
-use crate::compile::{Pointer, Program, SOURCE_BATCH, SourceKind};
+use crate::compile::{IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, SourceKind};
 use crate::config::{
     CAPABILITIES, IO_CLASSES, IoPriority, MEMORY_FLAGS, MEMORY_MODES, Moment, PERSONALITIES, POLICIES, RLIMITS,
-    SCHEDULER_FLAGS, Scheduler, attr, namespace, propagation,
+    SCHEDULER_FLAGS, Scheduler, attr, legacy, namespace, propagation,
 };
 
 /// Names of bits, for [`flags`].
@@ -47,6 +47,13 @@ const ATTACH: Names = &[
     (attach::KEEP_MODE as u64, "KEEP_MODE"),
     (attach::NOT_IN_PROC as u64, "NOT_IN_PROC"),
     (attach::IN_DIRECTORY as u64, "IN_DIRECTORY"),
+    (attach::NO_FOLLOW as u64, "NO_FOLLOW"),
+];
+const LEGACY: Names = &[
+    (legacy::RDONLY, "MS_RDONLY"),
+    (legacy::SYNCHRONOUS, "MS_SYNCHRONOUS"),
+    (legacy::DIRSYNC, "MS_DIRSYNC"),
+    (legacy::LAZYTIME, "MS_LAZYTIME"),
 ];
 
 /// The names of the bits of `value` that have one; what is left, in hexadecimal.
@@ -211,6 +218,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::ResetAffinity {}
         | Step::SetUnconfined {}
         | Step::JoinSessionKeyring {}
+        | Step::FsReconfigure {}
         | Step::Ready {} => Vec::new(),
         Step::Unshare { flags } => vec![Shown::flags("flags", flags.into(), CLONE)],
         Step::SetHostname { name } | Step::SetDomainname { name } => vec![Shown::text("name", name)],
@@ -255,6 +263,18 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         }
         Step::MakeReadonly { path, within: place } => vec![Shown::text("path", path), within(place)],
         Step::UseKept { kept } => vec![Shown::number("kept", kept)],
+        Step::IdMapMount { source } | Step::UseRoot { source } => vec![Shown::number("source", source)],
+        Step::CopyUp { path, owner } => vec![Shown::text("path", path), Shown::yes("owner", owner)],
+        Step::FsPick { path } => vec![Shown::text("path", path)],
+        Step::SetRootPropagation { propagation, recursive } => {
+            vec![Shown::flags("propagation", propagation, PROPAGATION), Shown::yes("recursive", recursive)]
+        }
+        Step::MountLegacy { fstype, device, options, flags } => vec![
+            Shown::text("fstype", fstype),
+            Shown::text("device", device),
+            Shown::text("options", options),
+            Shown::flags("flags", flags, LEGACY),
+        ],
         Step::CheckDevice { kind, device } => check_device(kind, device),
         Step::OpenTerminal { rows, columns, uid, console } => vec![
             Shown::number("rows", rows),
@@ -488,6 +508,8 @@ impl Program {
             Some(mount) => match this {
                 Step::FsString { key, value } => format!("{mount}: option {}", option(*key, Some(*value))),
                 Step::FsFlag { key } => format!("{mount}: option {}", option(*key, None)),
+                Step::CopyUp { .. } => format!("{mount}: copying what is there"),
+                Step::IdMapMount { .. } => format!("{mount}: its id mappings, which the file system has to support"),
                 _ => mount,
             },
             None => action(this),
@@ -500,11 +522,25 @@ impl Program {
         let is_part = |step: &Step<'_>| {
             matches!(
                 step,
-                Step::FsString { .. } | Step::FsFlag { .. } | Step::FsMount { .. } | Step::SetMountAttributes { .. }
+                Step::FsString { .. }
+                    | Step::FsFlag { .. }
+                    | Step::FsMount { .. }
+                    | Step::SetMountAttributes { .. }
+                    | Step::CopyUp { .. }
+                    | Step::IdMapMount { .. }
+                    | Step::FsReconfigure {}
             )
         };
-        let is_begin =
-            |step: &Step<'_>| matches!(step, Step::FsOpen { .. } | Step::UseSource { .. } | Step::UseKept { .. });
+        let is_begin = |step: &Step<'_>| {
+            matches!(
+                step,
+                Step::FsOpen { .. }
+                    | Step::UseSource { .. }
+                    | Step::UseKept { .. }
+                    | Step::FsPick { .. }
+                    | Step::MountLegacy { .. }
+            )
+        };
         let is_end =
             |step: &Step<'_>| matches!(step, Step::Attach { .. } | Step::AttachRoot { .. } | Step::AttachRootAt { .. });
         let this = steps.get(at)?;
@@ -516,11 +552,23 @@ impl Program {
         let end = (begin + 1..steps.len())
             .find(|index| steps.get(*index).is_none_or(|step| !is_part(step) && !is_check(step)))?;
         let what = match steps.get(begin)? {
-            Step::FsOpen { fstype } => format!("mounting {fstype:?}"),
+            Step::FsOpen { fstype } | Step::MountLegacy { fstype, .. } => format!("mounting {fstype:?}"),
+            Step::FsPick { path } => {
+                let kept = begin.checked_sub(1).and_then(|before| steps.get(before));
+                let at = match kept {
+                    Some(Step::UseKept { kept }) if path.bytes().is_empty() => kept_at(steps, *kept)?,
+                    _ => String::from_utf8_lossy(path.bytes()).into_owned(),
+                };
+                return Some(format!("changing the file system at {at:?}"));
+            }
             Step::UseSource { source } => {
                 let batches = steps.get(..begin)?.iter().filter(|step| matches!(step, Step::ReceiveSources { .. }));
                 let source = self.sources.get(batches.count() * SOURCE_BATCH + *source as usize)?;
-                let SourceKind::Tree { path, .. } = &source.kind else { return None };
+                let path = match &source.kind {
+                    SourceKind::Tree { path, .. } => path,
+                    SourceKind::Cgroup => Path::new("cgroup"),
+                    _ => return None,
+                };
                 format!("mounting {:?}", path_text(path))
             }
             Step::UseKept { kept } => return Some(format!("changing the mount at {:?}", kept_at(steps, *kept)?)),
@@ -581,9 +629,19 @@ fn source_deed(kind: &SourceKind) -> (&'static str, Vec<Shown>) {
     let shown =
         |path: &Path| Shown { name: "path", text: format!("{:?}", path_text(path)), value: path_text(path).into() };
     match kind {
-        SourceKind::Tree { path, recursive } => {
-            ("open_tree", vec![shown(path), Shown::names("flags", tree_flags(*recursive))])
+        SourceKind::Tree { path, recursive, itself, ids } => {
+            let mut fields = vec![shown(path), Shown::names("flags", tree_flags(*recursive, *itself))];
+            if let Some(MappedIds { ids, recursive }) = ids {
+                fields.push(user_namespace(ids));
+                if *recursive {
+                    fields.push(Shown::yes("recursively", 1));
+                }
+            }
+            ("open_tree", fields)
         }
+        SourceKind::UserNamespace(ids) => ("user_namespace", vec![user_namespace(ids)]),
+        SourceKind::Cgroup => ("open_tree", vec![Shown::word("path", "CGROUP".to_owned())]),
+        SourceKind::Directory { path } => ("open", vec![shown(path)]),
         SourceKind::Namespace { path, kind } => {
             ("open_namespace", vec![shown(path), Shown::names("kind", flags(*kind, CLONE))])
         }
@@ -592,9 +650,19 @@ fn source_deed(kind: &SourceKind) -> (&'static str, Vec<Shown>) {
     }
 }
 
-fn tree_flags(recursive: bool) -> Vec<String> {
-    let names: &[&str] = if recursive { &["OPEN_TREE_CLONE", "AT_RECURSIVE"] } else { &["OPEN_TREE_CLONE"] };
-    names.iter().map(|name| (*name).to_owned()).collect()
+fn tree_flags(recursive: bool, itself: bool) -> Vec<String> {
+    let names = [(true, "OPEN_TREE_CLONE"), (recursive, "AT_RECURSIVE"), (itself, "AT_SYMLINK_NOFOLLOW")];
+    names.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).to_owned()).collect()
+}
+
+/// Where the id mappings of a mount come from.
+fn user_namespace(ids: &Ids) -> Shown {
+    match ids {
+        Ids::Maps(IdMaps { uid, gid }) => {
+            Shown { name: "ids", text: format!("ids={uid:?},{gid:?}"), value: json!([uid, gid]) }
+        }
+        Ids::Namespace(path) => Shown { name: "ids", text: format!("ids={path:?}"), value: path_text(path).into() },
+    }
 }
 
 fn write(pointer: Pointer, file: &'static str, content: String) -> Deed {
@@ -651,6 +719,13 @@ fn action(step: &Step<'_>) -> String {
         Step::FsMount { .. } => "creating a mount".to_owned(),
         Step::UseSource { .. } | Step::KeepMount {} | Step::UseKept { .. } => "taking a mount".to_owned(),
         Step::SetMountAttributes { .. } => "changing a mount".to_owned(),
+        Step::IdMapMount { .. } => "giving a mount id mappings".to_owned(),
+        Step::CopyUp { path, .. } => format!("copying what is at {path:?}"),
+        Step::FsPick { path } => format!("changing the file system at {path:?}"),
+        Step::FsReconfigure {} => "changing a file system".to_owned(),
+        Step::SetRootPropagation { .. } => "setting the propagation of the root".to_owned(),
+        Step::UseRoot { .. } => "taking the root".to_owned(),
+        Step::MountLegacy { fstype, .. } => format!("mounting {fstype:?}"),
         Step::CheckDevice { kind, device } => {
             let kind = if file_type(*kind) == "S_IFBLK" { "block" } else { "character" };
             let (major, minor) = device_numbers(*device);

@@ -1,7 +1,7 @@
 //! `features`: what this build supports, for engines that ask before they use it.
 //!
-//! It says nothing of what only later versions will have: no seccomp or id-mapped
-//! mounts. Of the mount options it lists those that a config may use.
+//! It says nothing of what only later versions will have: no seccomp.
+//! Of the mount options it lists those that a config may use.
 
 use crate::commands::Outcome;
 use crate::log::Log;
@@ -98,7 +98,7 @@ const LINUX: &str = r#",
     },
     "mountExtensions": {
       "idmap": {
-        "enabled": false
+        "enabled": true
       }
     },
     "netDevices": {
@@ -139,7 +139,7 @@ mod tests {
         for (kind, count) in [("modes", 7), ("flags", 3)] {
             assert_eq!(features["linux"]["memoryPolicy"][kind].as_array().map(Vec::len), Some(count));
         }
-        assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], false);
+        assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
         assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rro")));
     }
 

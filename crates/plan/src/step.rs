@@ -32,6 +32,9 @@ pub mod call {
         53 OPEN_TREE_ATTR "open_tree_attr", 54 READLINKAT "readlinkat", 55 SETNS "setns", 56 CLONE3 "clone3",
         57 WRITE "write",
         65 PERSONALITY "personality", 66 SET_MEMPOLICY "set_mempolicy", 67 SCHED_SETAFFINITY "sched_setaffinity",
+        75 GETDENTS64 "getdents64", 76 LSEEK "lseek", 77 SENDFILE "sendfile", 78 FTRUNCATE "ftruncate",
+        79 UTIMENSAT "utimensat", 80 FLISTXATTR "flistxattr", 81 FGETXATTR "fgetxattr", 82 FSETXATTR "fsetxattr",
+        83 FSPICK "fspick", 84 MOUNT "mount",
     }
 }
 
@@ -48,6 +51,8 @@ pub mod attach {
     /// The path is a name in the open directory, which is the root of a fresh file system of this plan:
     /// nobody else has reached it, so there is nothing to resolve.
     pub const IN_DIRECTORY: u8 = 8;
+    /// A symbolic link at the end of the destination is not followed: the mount covers the link itself.
+    pub const NO_FOLLOW: u8 = 16;
 }
 
 /// How [`Step::JoinNamespaces`] takes a refusal (`EPERM`).
@@ -241,6 +246,60 @@ steps! {
         /// [`attach`] bits.
         flags: u8,
     } calls OPENAT2 STATX MKDIRAT READLINKAT FSTATFS FCHMODAT MOVE_MOUNT CLOSE;
+
+    /// Gives the new mount that is to be attached the id mappings of a user namespace, mount_setattr(2)
+    /// `MOUNT_ATTR_IDMAP`. The parent does it itself for the trees that it clones.
+    70 IdMapMount {
+        /// The number among the sources of the user namespace.
+        source: u32,
+    } calls MOUNT_SETATTR;
+
+    /// Copies what a directory beneath the root holds into the new tmpfs that is to be attached (option
+    /// `tmpcopyup`). Mounts below the directory are left out; what does not exist is nothing to copy.
+    71 CopyUp {
+        /// The directory, absolute in the container.
+        path: Text<'a>,
+        /// 1: the tmpfs takes the owner of the directory too.
+        owner: u8,
+    } calls OPENAT2 FSTATFS OPEN_TREE MOUNT_SETATTR GETDENTS64 LSEEK STATX MKDIRAT MKNODAT SYMLINKAT READLINKAT SENDFILE FTRUNCATE
+        FCHOWN FCHOWNAT FCHMOD UTIMENSAT FLISTXATTR FGETXATTR FSETXATTR CLOSE;
+
+    /// fspick(2): begins to change the file system that a path shows; the next steps say what.
+    72 FsPick {
+        /// The path, absolute in the container; empty: the mount that was taken with [`UseKept`](Step::UseKept).
+        path: Text<'a>,
+    } calls OPENAT2 FSPICK CLOSE;
+
+    /// fsconfig(2) `FSCONFIG_CMD_RECONFIGURE`: carries the change out.
+    73 FsReconfigure {} calls FSCONFIG READ;
+
+    /// Sets the propagation of the root mount, by the descriptor held since it was attached.
+    74 SetRootPropagation {
+        /// `MS_SHARED`, ...
+        propagation: u64,
+        /// 1: the mounts below it too.
+        recursive: u8,
+    } calls MOUNT_SETATTR;
+
+    /// Takes a directory of the host as the root beneath which later steps resolve paths, and makes it the
+    /// current directory: without a mount namespace nothing is attached.
+    75 UseRoot {
+        /// The directory's number among the sources.
+        source: u32,
+    } calls FCHDIR;
+
+    /// Creates a file system by mount(2), for options that are too long for fsconfig(2), and takes its mount as
+    /// the one to attach. It is mounted in a tmpfs that nobody else has, and gone before anything else happens.
+    76 MountLegacy {
+        /// The type.
+        fstype: Text<'a>,
+        /// The source; may be empty.
+        device: Text<'a>,
+        /// The options, comma-separated.
+        options: Text<'a>,
+        /// `MS_*`.
+        flags: u64,
+    } calls FSOPEN FSCONFIG FSMOUNT MOVE_MOUNT FCHDIR MKDIRAT MOUNT OPEN_TREE UMOUNT2 CLOSE;
 
     /// Keeps the descriptor of the mount attached last for later steps, which number what is kept from
     /// 0. By its path it might not be found again: somebody who shares a directory above it with the container

@@ -1,7 +1,8 @@
 //! Detached mounts: copies of others by open_tree(2), and procfs.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -13,11 +14,63 @@ const OPEN_TREE_CLONE: u32 = 1;
 /// # Errors
 /// As open_tree(2) and path_resolution(7): `EPERM` without CAP_SYS_ADMIN over the mount namespace.
 pub fn clone_tree(path: &CStr, recursive: bool) -> nix::Result<OwnedFd> {
-    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u32 | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    open_tree(libc::AT_FDCWD, path, if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+/// As [`clone_tree`]; of a symbolic link at the end of the path the link is what the mount shows.
+///
+/// # Errors
+/// As [`clone_tree`].
+pub fn clone_tree_itself(path: &CStr, recursive: bool) -> nix::Result<OwnedFd> {
+    let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
+    open_tree(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW | recursive)
+}
+
+/// A detached bind mount of what a descriptor is open for.
+///
+/// # Errors
+/// As [`clone_tree`].
+pub fn clone_opened(opened: &impl AsFd) -> nix::Result<OwnedFd> {
+    open_tree(opened.as_fd().as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+fn open_tree(at: libc::c_int, path: &CStr, flags: libc::c_int) -> nix::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u32 | flags as u32;
     // SAFETY: the path is a C string.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })?;
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_open_tree, at, path.as_ptr(), flags) })?;
     // SAFETY: a new descriptor, which nobody else has.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Gives a detached tree of mounts the id mappings of a user namespace (Linux 5.12); with `recursive` also the mounts
+/// below the uppermost.
+///
+/// # Errors
+/// As mount_setattr(2): `EINVAL` when a file system in it does not support it.
+pub fn map_ids(tree: &impl AsFd, user_namespace: &impl AsFd, recursive: bool) -> nix::Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let attributes = MountAttr {
+        set: MOUNT_ATTR_IDMAP,
+        clear: 0,
+        propagation: 0,
+        userns_fd: user_namespace.as_fd().as_raw_fd() as u64,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let tree = tree.as_fd().as_raw_fd();
+    let size = size_of::<MountAttr>();
+    // SAFETY: the path is a C string, the structure as long as the size says.
+    let result =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, tree, c"".as_ptr(), flags, &raw const attributes, size) };
+    Errno::result(result).map(drop)
 }
 
 /// A procfs that is mounted nowhere: that of the caller's pid namespace, with nothing mounted over any file in it.

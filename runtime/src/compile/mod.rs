@@ -16,6 +16,8 @@
 
 mod device_nodes;
 mod hook;
+#[cfg(test)]
+mod mount_tests;
 mod mounts;
 mod pointer;
 mod process;
@@ -29,8 +31,8 @@ use no_frills_cgroups::devices::{self, Rule};
 use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
 use crate::config::{
-    Config, ConfigError, Hooks, IdMapping, IoPriority, Moment, NAMESPACES, NOT_YET, Process, Scheduler, is_mapped,
-    namespace, propagation,
+    Config, ConfigError, Hooks, IdMapping, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET, Process,
+    Propagation, Scheduler, is_mapped, namespace, propagation,
 };
 pub(crate) use hook::compile_hook;
 pub use pointer::Pointer;
@@ -78,6 +80,19 @@ pub enum SourceKind {
         path: PathBuf,
         /// Whether the mounts below it come along.
         recursive: bool,
+        /// Whether a symbolic link at the end of the path is the tree, instead of where it leads.
+        itself: bool,
+        /// Ids that are other ones in the container than in the file system.
+        ids: Option<MappedIds>,
+    },
+    /// A user namespace with these mappings, for the new file system that is to have them.
+    UserNamespace(Ids),
+    /// The container's own cgroup, as a bind mount of its directory.
+    Cgroup,
+    /// A directory of the host.
+    Directory {
+        /// Its path, absolute.
+        path: PathBuf,
     },
     /// A namespace to join.
     Namespace {
@@ -92,9 +107,27 @@ pub enum SourceKind {
     Procfs,
 }
 
-/// Descriptors go to init in batches of at most this many; one message holds no more than 253
-/// (unix(7), `SCM_MAX_FD`).
-pub const SOURCE_BATCH: usize = 200;
+/// The ids of a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedIds {
+    /// What they are mapped by.
+    pub ids: Ids,
+    /// The mounts below too.
+    pub recursive: bool,
+}
+
+/// Where id mappings of a mount come from. The kernel takes them from a user namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// From one that the parent makes for it.
+    Maps(IdMaps),
+    /// From the one that the container joins.
+    Namespace(PathBuf),
+}
+
+/// Descriptors go to init in batches of at most this many: few enough for a caller that may have no more than 64, and for
+/// one message, which holds 253 (unix(7), `SCM_MAX_FD`).
+pub const SOURCE_BATCH: usize = 32;
 
 /// A process cannot move into another pid namespace, and whether it may make the others is decided by its
 /// user namespace. Where namespaces are joined before, they are made by [`Step::Fork`].
@@ -149,6 +182,9 @@ pub struct Program {
     pub device_rules: Vec<Rule>,
     /// What decides over accesses to devices: those rules, and after them what every container may do. `None`: it is in place.
     pub device_program: Option<devices::Program>,
+    /// Whether init opens block devices, to mount what is on them. The program, which may deny them to the container, waits
+    /// for that.
+    pub mounts_devices: bool,
     /// Whether the configuration has rules. If not, a caller that may not load a BPF program can do
     /// without one.
     pub device_rules_asked: bool,
@@ -169,7 +205,7 @@ impl Program {
     /// The rootfs on the host.
     pub fn rootfs(&self) -> &Path {
         let mut trees = self.sources.iter().filter_map(|source| match &source.kind {
-            SourceKind::Tree { path, .. } => Some(path.as_path()),
+            SourceKind::Tree { path, .. } | SourceKind::Directory { path } => Some(path.as_path()),
             _ => None,
         });
         trees.next().unwrap_or(Path::new(""))
@@ -191,7 +227,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     steps.attach_root();
     steps.set_names();
     mounts::mount_all(&mut steps)?;
-    mounts::mount_notify(&mut steps);
+    mounts::mount_notify(&mut steps)?;
     device_nodes::make_all(&mut steps);
     process::prepare(&mut steps);
     steps.enter_root();
@@ -212,6 +248,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
         cgroup: Some(cgroup(config, options.id)?),
         device_rules,
         device_program: Some(device_program),
+        mounts_devices: mounts::need_devices(config),
         device_rules_asked: config.linux.device_rules.is_some(),
         oom_score_adj: config.process.oom_score_adj,
         rlimits: rlimits(&config.process),
@@ -241,7 +278,12 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
         let step = Step::JoinNamespaces { source, kinds: inherited as u32, mode: join::MAY };
         steps.push(Pointer::NAMESPACES, &step);
     }
-    steps.push(Pointer::NO_SETTING, &Step::UseCurrentRoot {});
+    if steps.has_mounts() {
+        steps.push(Pointer::NO_SETTING, &Step::UseCurrentRoot {});
+    } else {
+        steps.attach_root();
+        steps.enter_root();
+    }
     if own & namespace::USER != 0 {
         steps.push(Pointer::NAMESPACES, &Step::BecomeRoot {});
     }
@@ -271,6 +313,7 @@ fn joining(steps: Builder<'_>, forks: Forks) -> Program {
         cgroup: None,
         device_rules: Vec::new(),
         device_program: None,
+        mounts_devices: false,
         device_rules_asked: false,
         oom_score_adj: None,
         rlimits: Vec::new(),
@@ -336,7 +379,7 @@ impl<'a> Builder<'a> {
 
     /// Adds a tree of mounts and returns its number in its batch.
     fn tree(&mut self, pointer: Pointer, path: PathBuf, recursive: bool) -> u32 {
-        self.source(pointer, SourceKind::Tree { path, recursive })
+        self.source(pointer, SourceKind::Tree { path, recursive, itself: false, ids: None })
     }
 
     /// Adds a source and returns its number in its batch.
@@ -397,6 +440,45 @@ impl<'a> Builder<'a> {
         self.config.linux.namespaces & namespace != 0
     }
 
+    /// Whether the container has mounts of its own.
+    fn has_mounts(&self) -> bool {
+        self.config.linux.own() & namespace::MOUNT != 0
+    }
+
+    /// The ids of a mount: its own, or those of the container's user namespace.
+    fn mapped_ids(&self, mount: &Mount) -> Result<Option<MappedIds>, ConfigError> {
+        let Some(MountIdMap { recursive, own }) = &mount.id_map else { return Ok(None) };
+        let linux = &self.config.linux;
+        let joined = linux.joined.iter().find(|joined| joined.kind == namespace::USER);
+        let (uids, gids) = match (own, joined) {
+            (Some((uids, gids)), _) => (uids, gids),
+            (None, Some(joined)) => {
+                return Ok(Some(MappedIds { ids: Ids::Namespace(joined.path.as_str().into()), recursive: *recursive }));
+            }
+            (None, None) => (&linux.uid_mappings, &linux.gid_mappings),
+        };
+        let at = Pointer::item("/mounts", mount.index);
+        let ids = Ids::Maps(IdMaps { uid: id_map(uids, at)?, gid: id_map(gids, at)? });
+        Ok(Some(MappedIds { ids, recursive: *recursive }))
+    }
+
+    /// What becomes of the host's mounts in the container where nothing else is asked for: they receive what is mounted on
+    /// the host, or not even that.
+    fn default_propagation(&self) -> u64 {
+        match self.config.linux.root_propagation {
+            Some(Propagation { kind: propagation::PRIVATE | propagation::UNBINDABLE, recursive: true }) => {
+                propagation::PRIVATE
+            }
+            _ => propagation::SLAVE,
+        }
+    }
+
+    /// Whether mounts that are asked to be shared are shared with the host.
+    fn shares_with_host(&self) -> bool {
+        let is_shared = |root: Propagation| root.kind == propagation::SHARED;
+        self.config.linux.root_propagation.is_some_and(is_shared) && self.config.linux.own() & namespace::USER == 0
+    }
+
     fn begin(&mut self) {
         let linux = &self.config.linux;
         if linux.namespaces & namespace::PID == 0 || forks(self.config) {
@@ -445,12 +527,19 @@ impl<'a> Builder<'a> {
 
     fn attach_root(&mut self) {
         let pointer = Pointer::to("/root/path");
+        if !self.has_mounts() {
+            let path = self.options.bundle.join(&self.config.root.path);
+            let source = self.source(pointer, SourceKind::Directory { path });
+            self.push(pointer, &Step::UseRoot { source });
+            return;
+        }
         // Before anything is attached, or a shared root of the host would get it too.
         self.push(Pointer::NO_SETTING, &Step::SetPropagation { propagation: propagation::SLAVE });
         let path = self.options.bundle.join(&self.config.root.path);
         let source = self.tree(pointer, path, true);
         self.push(pointer, &Step::UseSource { source });
-        self.push(pointer, &receive_only(true));
+        let propagation = self.default_propagation();
+        self.push(pointer, &Step::SetMountAttributes { set: 0, clear: 0, propagation, recursive: 1 });
         let path = self.options.bundle.join(&self.config.root.path);
         match path.to_str() {
             // In a root that is "/" itself it makes no difference.
@@ -477,9 +566,11 @@ impl<'a> Builder<'a> {
     fn enter_root(&mut self) {
         if syncs(self.config) {
             self.push(Pointer::to("/hooks"), &Step::Sync {});
+        }
+        if syncs(self.config) && self.has_mounts() {
             self.push(Pointer::to("/root/path"), &Step::MoveRoot {});
         }
-        let step = if self.options.no_pivot { Step::EnterRoot {} } else { Step::PivotRoot {} };
+        let step = if self.options.no_pivot || !self.has_mounts() { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);
     }
 }

@@ -3,8 +3,9 @@
 use no_frills_cgroups::devices::{Access, Kind, Rule};
 
 use super::memory::{self, MemoryPolicy};
+use super::mounts::{Propagation, propagation};
 use super::process::valid_id;
-use super::reader::{ConfigError, Node, Result};
+use super::reader::{Node, Result};
 use super::unsupported::{self, refuse};
 use super::{NOT_YET, path};
 
@@ -38,6 +39,9 @@ pub(crate) struct Linux {
     /// Absolute and clean, as those below.
     pub(crate) masked_paths: Vec<String>,
     pub(crate) readonly_paths: Vec<String>,
+    pub(crate) root_propagation: Option<Propagation>,
+    /// Empty when not given.
+    pub(crate) mount_label: String,
 }
 
 /// One of `namespaces` that has a path.
@@ -99,24 +103,21 @@ const MAJOR_MAX: u64 = 0xfff;
 const MINOR_MAX: u64 = 0xf_ffff;
 
 pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> {
-    let Some(node) = document.member("linux")? else {
-        return Err(no_mount_namespace());
-    };
+    let Some(node) = document.member("linux")? else { return Ok(Linux::default()) };
     refuse(&node, unsupported::LINUX, NOT_YET)?;
-    check_root_propagation(&node)?;
     let (namespaces, joined) = read_namespaces(&node)?;
-    let user = if namespaces & namespace::USER != 0 {
-        UserNamespace::New
+    let mappings_for = if namespaces & namespace::USER != 0 {
+        MappingsFor::NewNamespace
     } else if joined.iter().any(|joined| joined.kind == namespace::USER) {
-        UserNamespace::Joined
+        MappingsFor::JoinedNamespace
     } else {
-        UserNamespace::Inherited
+        MappingsFor::Nothing
     };
     let linux = Linux {
         namespaces,
         joined,
-        uid_mappings: read_mappings(&node, "uidMappings", user)?,
-        gid_mappings: read_mappings(&node, "gidMappings", user)?,
+        uid_mappings: read_mappings(&node, "uidMappings", mappings_for)?,
+        gid_mappings: read_mappings(&node, "gidMappings", mappings_for)?,
         devices: read_devices(&node)?,
         device_rules: read_resources(&node, oci_version)?,
         cgroups_path: Some(node.text_of("cgroupsPath")?).filter(|path| !path.is_empty()).map(str::to_owned),
@@ -125,26 +126,29 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
         masked_paths: node.each("maskedPaths", |path| not_the_root(path, "the root itself cannot be masked"))?,
         readonly_paths: node
             .each("readonlyPaths", |path| not_the_root(path, "the root itself is made read-only by root.readonly"))?,
+        root_propagation: read_root_propagation(&node)?,
+        mount_label: node.text_of("mountLabel")?.to_owned(),
     };
     Ok(linux)
 }
 
-fn no_mount_namespace() -> ConfigError {
-    ConfigError::new(
-        "/linux/namespaces",
-        "a namespace of type \"mount\" is required: the rootfs cannot be entered without",
-    )
-}
-
-/// The mounts of a container get what is mounted on the host, and give nothing back.
-fn check_root_propagation(node: &Node<'_, '_>) -> Result<()> {
-    match (node.text_of("rootfsPropagation")?, node.member("rootfsPropagation")?) {
-        ("" | "slave" | "rslave", _) | (_, None) => Ok(()),
-        ("private" | "rprivate" | "shared" | "rshared" | "unbindable" | "runbindable", Some(node)) => {
-            Err(node.error(NOT_YET))
-        }
-        (other, Some(node)) => Err(node.error(format!("unknown propagation {other:?}"))),
-    }
+/// `rootfsPropagation`; none is as good as `rslave`.
+fn read_root_propagation(node: &Node<'_, '_>) -> Result<Option<Propagation>> {
+    let Some(node) = node.member("rootfsPropagation")? else { return Ok(None) };
+    let text = node.text()?;
+    let (recursive, name) = match text.strip_prefix('r') {
+        Some(name) => (true, name),
+        None => (false, text),
+    };
+    let kind = match name {
+        "" if text.is_empty() => return Ok(None),
+        "shared" => propagation::SHARED,
+        "slave" => propagation::SLAVE,
+        "private" => propagation::PRIVATE,
+        "unbindable" => propagation::UNBINDABLE,
+        _ => return Err(node.error(format!("unknown propagation {text:?}"))),
+    };
+    Ok(Some(Propagation { kind, recursive }))
 }
 
 /// The namespaces to make, and those to join.
@@ -172,9 +176,6 @@ fn read_namespaces(node: &Node<'_, '_>) -> Result<(u64, Vec<Joined>)> {
         }
         Ok(())
     })?;
-    if seen & namespace::MOUNT == 0 {
-        return Err(no_mount_namespace());
-    }
     Ok((joined.iter().fold(seen, |new, joined| new & !joined.kind), joined))
 }
 
@@ -193,15 +194,18 @@ pub(crate) const NAMESPACES: [(u64, &str); 8] = [
 /// The kernel takes at most this many lines, and of text less than a page (user_namespaces(7)).
 const MAPPINGS_MAX: usize = 340;
 
+/// What id mappings are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum UserNamespace {
-    New,
+pub(super) enum MappingsFor {
+    NewNamespace,
     /// It has its maps; engines repeat them.
-    Joined,
-    Inherited,
+    JoinedNamespace,
+    /// There is no other user namespace.
+    Nothing,
+    Mount,
 }
 
-fn read_mappings(node: &Node<'_, '_>, name: &'static str, user: UserNamespace) -> Result<Vec<IdMapping>> {
+pub(super) fn read_mappings(node: &Node<'_, '_>, name: &'static str, what_for: MappingsFor) -> Result<Vec<IdMapping>> {
     let mappings = node.each(name, |item| {
         let mapping = IdMapping {
             container: valid_id(&item.required("containerID")?)?,
@@ -223,9 +227,9 @@ fn read_mappings(node: &Node<'_, '_>, name: &'static str, user: UserNamespace) -
         error.pointer.push_str(name);
         Err(error)
     };
-    match (user, mappings.len()) {
-        (UserNamespace::New, 0) => error("required: a new user namespace without maps has no ids"),
-        (UserNamespace::Inherited, 1..) => error("maps ids, but there is no new namespace of type \"user\""),
+    match (what_for, mappings.len()) {
+        (MappingsFor::NewNamespace, 0) => error("required: a new user namespace without maps has no ids"),
+        (MappingsFor::Nothing, 1..) => error("maps ids, but there is no new namespace of type \"user\""),
         (_, MAPPINGS_MAX..) => error("the kernel takes fewer than 340 maps"),
         _ => Ok(mappings),
     }

@@ -29,7 +29,7 @@ pub(crate) use hooks::{Hook, Hooks, Moment};
 pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, NAMESPACES, namespace};
 pub(crate) use memory::{MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES};
 pub use mounts::mount_options;
-pub(crate) use mounts::{Attributes, Mount, MountKind, Propagation, attr, propagation};
+pub(crate) use mounts::{Attributes, Mount, MountIdMap, MountKind, Parameter, Propagation, attr, legacy, propagation};
 pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
 pub use reader::ConfigError;
 use reader::{Node, Result};
@@ -91,7 +91,7 @@ impl Config {
         let mounts = mounts::read(&document, &mut warnings)?;
         let hooks = hooks::read(&document)?;
         let linux = linux::read(&document, &oci_version)?;
-        let config = Config {
+        let mut config = Config {
             oci_version,
             hostname: read_uts_name(&document, "hostname", &linux)?,
             domainname: read_uts_name(&document, "domainname", &linux)?,
@@ -105,6 +105,9 @@ impl Config {
             document: bytes,
         };
         check_user_namespace(&config)?;
+        check_id_maps(&config)?;
+        check_cgroup_mounts(&mut config)?;
+        check_no_mounts(&config)?;
         Ok(config)
     }
 
@@ -192,6 +195,11 @@ impl Config {
         Ok(())
     }
 
+    /// Whether a mount of cgroup shows the container's cgroup by a bind mount.
+    pub(crate) fn shows_own_cgroup(&self) -> bool {
+        self.linux.own() & namespace::CGROUP == 0
+    }
+
     /// The annotations, sorted by name.
     pub fn annotations(&self) -> &[(String, String)] {
         &self.annotations
@@ -267,22 +275,70 @@ fn read_annotations(document: &Node<'_, '_>) -> Result<Vec<(String, String)>> {
     Ok(annotations)
 }
 
+/// Of its own cgroup a container without a cgroup namespace gets a bind mount.
+fn check_cgroup_mounts(config: &mut Config) -> Result<()> {
+    if !config.shows_own_cgroup() {
+        return Ok(());
+    }
+    let has_user = config.linux.own() & namespace::USER != 0;
+    for mount in config.mounts.iter().filter(|mount| mount.kind == MountKind::Filesystem("cgroup2".to_owned())) {
+        if let Some(parameter) = mount.parameters.first() {
+            return Err(ConfigError::new(
+                format_args!("/mounts/{}/options/{}", mount.index, parameter.option),
+                "without a new namespace of type \"cgroup\" this is a bind mount of the container's cgroup, which has no \
+                 such options",
+            ));
+        }
+        if has_user && mount.attributes.and(mount.recursive_attributes).set & attr::RDONLY == 0 {
+            config.warnings.push(format!(
+                "/mounts/{}: mounted read-only: there is a user namespace, but no new namespace of type \"cgroup\"",
+                mount.index
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Without a mount namespace the container has the host's mounts, and can have none of its own.
+fn check_no_mounts(config: &Config) -> Result<()> {
+    let linux = &config.linux;
+    if linux.own() & namespace::MOUNT != 0 {
+        return Ok(());
+    }
+    let first = |name: &'static str, is_there: bool| is_there.then_some(name);
+    let asked = first("/mounts/0", !config.mounts.is_empty())
+        .or(first("/linux/maskedPaths/0", !linux.masked_paths.is_empty()))
+        .or(first("/linux/readonlyPaths/0", !linux.readonly_paths.is_empty()))
+        .or(first("/root/readonly", config.root.readonly))
+        .or(first("/linux/rootfsPropagation", linux.root_propagation.is_some()))
+        .or(first("/process/terminal", config.process.terminal))
+        // There devices are bind mounts.
+        .or(first("/linux/namespaces", linux.own() & namespace::USER != 0));
+    match asked {
+        Some(pointer) => Err(ConfigError::new(pointer, "needs a namespace of type \"mount\", which there is not")),
+        None => Ok(()),
+    }
+}
+
+/// A mount without mappings of its own has those of the user namespace.
+fn check_id_maps(config: &Config) -> Result<()> {
+    let has_namespace = config.linux.own() & namespace::USER != 0;
+    let lacks = |mount: &&Mount| mount.id_map.as_ref().is_some_and(|id_map| id_map.own.is_none());
+    match config.mounts.iter().find(lacks) {
+        Some(mount) if !has_namespace => Err(ConfigError::new(
+            format_args!("/mounts/{}/uidMappings", mount.index),
+            "required: there is no user namespace whose mappings would count",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// In a user namespace only ids that are mapped exist.
 fn check_user_namespace(config: &Config) -> Result<()> {
     if config.linux.namespaces & namespace::USER == 0 {
         return Ok(());
     }
-    config.check_ids(&config.process)?;
-    for mount in &config.mounts {
-        let is_cgroup = mount.kind == MountKind::Filesystem("cgroup2".to_owned());
-        if is_cgroup && config.linux.namespaces & namespace::CGROUP == 0 {
-            return Err(ConfigError::new(
-                format_args!("/mounts/{}/type", mount.index),
-                "in a new user namespace the kernel mounts cgroup only with a new namespace of type \"cgroup\" too",
-            ));
-        }
-    }
-    Ok(())
+    config.check_ids(&config.process)
 }
 
 /// Whether an id of the container exists on the host.

@@ -1,8 +1,8 @@
 //! The setting `mounts`: destinations, types and the many options.
 
+use super::linux::{IdMapping, MappingsFor, read_mappings};
+use super::path;
 use super::reader::{Node, Result};
-use super::unsupported::{self, refuse};
-use super::{NOT_YET, path};
 
 /// `MOUNT_ATTR_*`, mount_setattr(2).
 pub(crate) mod attr {
@@ -27,6 +27,14 @@ pub(crate) mod propagation {
     pub(crate) const SHARED: u64 = 1 << 20;
 }
 
+/// `MS_*` of whole file systems, mount(2).
+pub(crate) mod legacy {
+    pub(crate) const RDONLY: u64 = 1;
+    pub(crate) const SYNCHRONOUS: u64 = 16;
+    pub(crate) const DIRSYNC: u64 = 128;
+    pub(crate) const LAZYTIME: u64 = 1 << 25;
+}
+
 /// One of `mounts`.
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
@@ -44,6 +52,22 @@ pub(crate) struct Mount {
     pub(crate) propagation: Vec<Propagation>,
     /// What is left for the file system.
     pub(crate) parameters: Vec<Parameter>,
+    pub(crate) id_map: Option<MountIdMap>,
+    /// A tmpfs begins with a copy of what it covers (`tmpcopyup`).
+    pub(crate) copy_up: bool,
+    /// A symbolic link at the end of the source is the source (`src-nofollow`).
+    pub(crate) source_itself: bool,
+    /// A symbolic link at the end of the destination is covered itself (`dest-nofollow`).
+    pub(crate) destination_itself: bool,
+}
+
+/// How the ids of a mount differ from those of its file system.
+#[derive(Clone, Debug)]
+pub(crate) struct MountIdMap {
+    /// The mounts below too (`ridmap`).
+    pub(crate) recursive: bool,
+    /// `uidMappings` and `gidMappings` of the mount; without them those of the container's user namespace count.
+    pub(crate) own: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +143,10 @@ enum Effect {
     AtimeAll(u32),
     Propagate(u64, bool),
     Bind(bool),
+    IdMap(bool),
+    CopyUp,
+    SourceItself,
+    DestinationItself,
     Remount,
     /// A flag of the whole file system, which mounts of it cannot change.
     Filesystem,
@@ -126,12 +154,16 @@ enum Effect {
     Nothing,
     /// Has no effect on any kernel that this runtime runs on.
     Vain(&'static str),
-    Refused,
 }
 
 use Effect::{
-    Atime, AtimeAll, Bind, Clear, ClearAll, Filesystem, Nothing, Propagate, Refused, Remount, Set, SetAll, Vain,
+    Atime, AtimeAll, Bind, Clear, ClearAll, CopyUp, DestinationItself, Filesystem, IdMap, Nothing, Propagate, Remount,
+    Set, SetAll, SourceItself, Vain,
 };
+
+const NO_MAND: &str = "Linux has no mandatory locks since 5.15";
+const NO_IVERSION: &str = "file systems that count the versions of a file do so by themselves since Linux 6.1";
+const NOT_OF_MOUNTS: &str = "it is a property of the file system, which mounts cannot change";
 
 /// Options that are not the file system's own business, sorted by name.
 #[rustfmt::skip]
@@ -140,14 +172,16 @@ static OPTIONS: &[(&str, Effect)] = &[
     ("atime", Atime(attr::RELATIME)),
     ("bind", Bind(false)),
     ("defaults", Nothing),
+    ("dest-nofollow", DestinationItself),
     ("dev", Clear(attr::NODEV)),
     ("diratime", Clear(attr::NODIRATIME)),
     ("dirsync", Filesystem),
     ("exec", Clear(attr::NOEXEC)),
-    ("idmap", Refused),
+    ("idmap", IdMap(false)),
+    ("iversion", Vain(NO_IVERSION)),
     ("lazytime", Filesystem),
     ("loud", Nothing),
-    ("mand", Vain("Linux has no mandatory locks since 5.15")),
+    ("mand", Vain(NO_MAND)),
     ("noatime", Atime(attr::NOATIME)),
     ("nodev", Set(attr::NODEV)),
     ("nodiratime", Set(attr::NODIRATIME)),
@@ -160,18 +194,22 @@ static OPTIONS: &[(&str, Effect)] = &[
     ("nosuid", Set(attr::NOSUID)),
     ("nosymfollow", Set(attr::NOSYMFOLLOW)),
     ("private", Propagate(propagation::PRIVATE, false)),
+    ("rasync", Nothing),
     ("ratime", AtimeAll(attr::RELATIME)),
     ("rbind", Bind(true)),
     ("rdev", ClearAll(attr::NODEV)),
     ("rdiratime", ClearAll(attr::NODIRATIME)),
+    ("rdirsync", Vain(NOT_OF_MOUNTS)),
     ("relatime", Atime(attr::RELATIME)),
     ("remount", Remount),
     ("rexec", ClearAll(attr::NOEXEC)),
-    ("ridmap", Refused),
+    ("ridmap", IdMap(true)),
+    ("rmand", Vain(NO_MAND)),
     ("rnoatime", AtimeAll(attr::NOATIME)),
     ("rnodev", SetAll(attr::NODEV)),
     ("rnodiratime", SetAll(attr::NODIRATIME)),
     ("rnoexec", SetAll(attr::NOEXEC)),
+    ("rnomand", Nothing),
     ("rnorelatime", AtimeAll(attr::RELATIME)),
     ("rnostrictatime", AtimeAll(attr::RELATIME)),
     ("rnosuid", SetAll(attr::NOSUID)),
@@ -186,30 +224,33 @@ static OPTIONS: &[(&str, Effect)] = &[
     ("rstrictatime", AtimeAll(attr::STRICTATIME)),
     ("rsuid", ClearAll(attr::NOSUID)),
     ("rsymfollow", ClearAll(attr::NOSYMFOLLOW)),
+    ("rsync", Vain(NOT_OF_MOUNTS)),
     ("runbindable", Propagate(propagation::UNBINDABLE, true)),
     ("rw", Clear(attr::RDONLY)),
     ("shared", Propagate(propagation::SHARED, false)),
     ("silent", Vain("what the kernel logs cannot be changed by fsopen(2)")),
     ("slave", Propagate(propagation::SLAVE, false)),
+    ("src-nofollow", SourceItself),
     ("strictatime", Atime(attr::STRICTATIME)),
     ("suid", Clear(attr::NOSUID)),
     ("symfollow", Clear(attr::NOSYMFOLLOW)),
     ("sync", Filesystem),
-    ("tmpcopyup", Refused),
+    ("tmpcopyup", CopyUp),
     ("unbindable", Propagate(propagation::UNBINDABLE, false)),
 ];
 
 /// The names of the options that the runtime itself understands, sorted.
 pub fn mount_options() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().filter(|(_, effect)| !matches!(effect, Refused)).map(|(name, _)| *name)
+    OPTIONS.iter().map(|(name, _)| *name)
 }
 
 /// fsconfig(2) copies at most this much of a value.
 const PARAMETER_MAX: usize = 255;
+/// mount(2), which takes the place of fsconfig(2) for longer ones, takes all of them in less than a page.
+const OPTIONS_MAX: usize = 4095;
 
 pub(super) fn read(document: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Vec<Mount>> {
     document.each("mounts", |node| {
-        refuse(node, unsupported::MOUNT, NOT_YET)?;
         let mut mount = Mount {
             index: node.index(),
             destination: read_destination(node, warnings)?,
@@ -219,18 +260,25 @@ pub(super) fn read(document: &Node<'_, '_>, warnings: &mut Vec<String>) -> Resul
             recursive_attributes: Attributes::default(),
             propagation: Vec::new(),
             parameters: Vec::new(),
+            id_map: read_id_map(node)?,
+            copy_up: false,
+            source_itself: false,
+            destination_itself: false,
         };
         let fstype = node.text_of("type")?;
         if fstype == "bind" {
             mount.kind = MountKind::Bind { recursive: false };
         }
+        let mut is_bind = false;
         if let Some(options) = node.member("options")? {
             for option in options.items()? {
+                is_bind |= matches!(option.text()?, "bind" | "rbind");
                 read_option(&mut mount, &option, warnings)?;
             }
         }
         check_kind(node, &mut mount, fstype)?;
-        check_parameters(node, &mount, warnings)?;
+        check_parameters(node, &mut mount, is_bind, warnings)?;
+        check_extensions(node, &mount)?;
         check_destination(node, &mount)?;
         Ok(mount)
     })
@@ -244,6 +292,17 @@ fn read_destination(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<S
         warnings.push(destination.error(format!("{text:?} is not absolute, taken as relative to /")).to_string());
     }
     path::clean(text).ok_or_else(|| destination.error(format!("{text:?} leads out of the root")))
+}
+
+fn read_id_map(node: &Node<'_, '_>) -> Result<Option<MountIdMap>> {
+    let read = |name| read_mappings(node, name, MappingsFor::Mount);
+    let (uids, gids) = (read("uidMappings")?, read("gidMappings")?);
+    match (uids.is_empty(), gids.is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(MountIdMap { recursive: false, own: Some((uids, gids)) })),
+        (true, false) => Err(node.missing("uidMappings")),
+        (false, true) => Err(node.missing("gidMappings")),
+    }
 }
 
 fn read_option(mount: &mut Mount, node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<()> {
@@ -261,7 +320,13 @@ fn read_option(mount: &mut Mount, node: &Node<'_, '_>, warnings: &mut Vec<String
         Some(Remount) => mount.kind = MountKind::Remount,
         Some(Bind(_) | Nothing) => {}
         Some(Vain(why)) => warnings.push(node.error(format!("{option:?} is ignored: {why}")).to_string()),
-        Some(Refused) => return Err(node.error(format!("{option:?} is {NOT_YET}"))),
+        Some(IdMap(recursive)) => {
+            let own = mount.id_map.take().and_then(|id_map| id_map.own);
+            mount.id_map = Some(MountIdMap { recursive, own });
+        }
+        Some(CopyUp) => mount.copy_up = true,
+        Some(SourceItself) => mount.source_itself = true,
+        Some(DestinationItself) => mount.destination_itself = true,
         Some(Filesystem) | None if option.is_empty() => {}
         Some(Filesystem) | None => {
             let (key, value) = match option.split_once('=') {
@@ -294,29 +359,84 @@ fn check_kind(node: &Node<'_, '_>, mount: &mut Mount, fstype: &str) -> Result<()
     }
 }
 
-fn check_parameters(node: &Node<'_, '_>, mount: &Mount, warnings: &mut Vec<String>) -> Result<()> {
+fn check_parameters(node: &Node<'_, '_>, mount: &mut Mount, is_bind: bool, warnings: &mut Vec<String>) -> Result<()> {
+    let error = |parameter: &Parameter, message: String| {
+        let mut error = node.error(message);
+        error.pointer.push_str(&format!("/options/{}", parameter.option));
+        error
+    };
+    let (mut sum, mut longest) = (0, None);
     for parameter in &mount.parameters {
-        let error = |message: String| {
-            let mut error = node.error(message);
-            error.pointer.push_str(&format!("/options/{}", parameter.option));
-            error
-        };
+        let error = |message| error(parameter, message);
         let Parameter { key, value, .. } = parameter;
-        let length = key.len().max(value.as_deref().map_or(0, str::len));
-        if length > PARAMETER_MAX {
-            return Err(error(format!("{length} bytes, but fsconfig(2) takes at most {PARAMETER_MAX}")));
-        }
         match mount.kind {
-            MountKind::Filesystem(_) if key.is_empty() => return Err(error("an option without a name".to_owned())),
+            MountKind::Filesystem(_) | MountKind::Remount if key.is_empty() => {
+                return Err(error("an option without a name".to_owned()));
+            }
             MountKind::Filesystem(_) => {}
+            MountKind::Remount if !is_bind => {}
             _ if value.is_none() && matches!(key.as_str(), "dirsync" | "lazytime" | "sync") => {
                 warnings.push(error(format!("{key:?} is ignored: a bind mount cannot change it")).to_string());
             }
-            MountKind::Bind { .. } => return Err(error(format!("{key:?} is not an option of bind mounts"))),
-            MountKind::Remount => {
-                return Err(error(format!("changing {key:?} of a mounted file system is {NOT_YET}")));
+            MountKind::Bind { .. } | MountKind::Remount => {
+                return Err(error(format!("{key:?} is not an option of bind mounts")));
             }
         }
+        let length = key.len().max(value.as_deref().map_or(0, str::len));
+        sum += parameter.text_length() + 1;
+        if length > PARAMETER_MAX {
+            longest = Some((parameter, length));
+        }
+    }
+    if matches!(mount.kind, MountKind::Bind { .. }) || is_bind {
+        mount.parameters.clear();
+        return Ok(());
+    }
+    let Some((parameter, length)) = longest else { return Ok(()) };
+    let error = |message| Err(error(parameter, message));
+    if mount.kind == MountKind::Remount {
+        return error(format!("{length} bytes, but fsconfig(2) takes at most {PARAMETER_MAX}"));
+    }
+    // One comma fewer than there are options.
+    sum -= 1;
+    if sum > OPTIONS_MAX {
+        return error(format!("with options as long as this mount(2) takes {OPTIONS_MAX} bytes of them, not {sum}"));
+    }
+    let with_comma =
+        mount.parameters.iter().find(|parameter| parameter.value.as_ref().is_some_and(|v| v.contains(',')));
+    match with_comma {
+        Some(_) => {
+            error("with options as long as this none may hold a comma: mount(2) takes them as a list".to_owned())
+        }
+        None => Ok(()),
+    }
+}
+
+impl Parameter {
+    fn text_length(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, |value| value.len() + 1)
+    }
+
+    /// Whether fsconfig(2) cannot take it.
+    pub(crate) fn is_long(&self) -> bool {
+        self.key.len().max(self.value.as_deref().map_or(0, str::len)) > PARAMETER_MAX
+    }
+}
+
+/// What a mount of this kind cannot have.
+fn check_extensions(node: &Node<'_, '_>, mount: &Mount) -> Result<()> {
+    let refused = |message: &str| Err(node.required("options")?.error(message));
+    let is_bind = matches!(mount.kind, MountKind::Bind { .. });
+    match &mount.kind {
+        MountKind::Filesystem(fstype) if fstype == "tmpfs" => {}
+        _ if mount.copy_up => return refused("\"tmpcopyup\" is for a tmpfs alone"),
+        _ => {}
+    }
+    if mount.source_itself && !is_bind {
+        return refused("\"src-nofollow\" is for bind mounts alone");
+    }
+    if mount.kind == MountKind::Remount && (mount.id_map.is_some() || mount.destination_itself) {
+        return refused("a mount that is there already can be given neither id mappings nor another destination");
     }
     Ok(())
 }

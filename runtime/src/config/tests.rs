@@ -280,9 +280,53 @@ fn namespaces_are_new_and_each_is_named_once() {
     let relative = list(json!({"type": "network", "path": "ns/net"}));
     refused("/linux/namespaces", relative, "/linux/namespaces/2/path: must be an absolute path");
     accepted("/linux/namespaces", list(json!({"type": "network", "path": ""})));
-    let message = "/linux/namespaces: a namespace of type \"mount\" is required: the rootfs cannot be entered without";
-    refused("/linux/namespaces", json!([{"type": "uts"}]), message);
-    refused("/linux", Value::Null, message);
+}
+
+#[test]
+fn without_a_mount_namespace_there_are_no_mounts() {
+    let needs = "needs a namespace of type \"mount\", which there is not";
+    let mut spec = with("/linux/namespaces", json!([{"type": "uts"}]));
+    assert_eq!(error(&spec), format!("/mounts/0: {needs}"));
+    set(&mut spec, "/mounts", json!([]));
+    for (setting, nothing, item) in [
+        ("/linux/maskedPaths", json!([]), "/0"),
+        ("/linux/readonlyPaths", json!([]), "/0"),
+        ("/root/readonly", json!(false), ""),
+    ] {
+        assert_eq!(error(&spec), format!("{setting}{item}: {needs}"));
+        set(&mut spec, setting, nothing);
+    }
+    Config::from_value(&spec).unwrap();
+    for (setting, value) in [("/linux/rootfsPropagation", json!("slave")), ("/process/terminal", json!(true))] {
+        let mut spec = spec.clone();
+        set(&mut spec, setting, value);
+        assert_eq!(error(&spec), format!("{setting}: {needs}"));
+    }
+    set(&mut spec, "/linux", Value::Null);
+    set(&mut spec, "/hostname", Value::Null);
+    Config::from_value(&spec).unwrap();
+}
+
+#[test]
+fn without_a_cgroup_namespace_the_container_sees_its_own_cgroup() {
+    let cgroup = |options: &[&str]| mount("/sys/fs/cgroup", "cgroup", options);
+    let mut spec = with("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}]));
+    set(&mut spec, "/mounts", cgroup(&["nosuid", "nsdelegate"]));
+    assert_eq!(
+        error(&spec),
+        "/mounts/0/options/1: without a new namespace of type \"cgroup\" this is a bind mount of the container's cgroup, \
+         which has no such options"
+    );
+    set(&mut spec, "/mounts", cgroup(&["nosuid"]));
+    assert!(Config::from_value(&spec).unwrap().warnings().is_empty());
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+    set(&mut spec, "/linux/namespaces/2", json!({"type": "user"}));
+    set(&mut spec, "/linux/uidMappings", map.clone());
+    set(&mut spec, "/linux/gidMappings", map);
+    let warning = "/mounts/0: mounted read-only: there is a user namespace, but no new namespace of type \"cgroup\"";
+    assert_eq!(Config::from_value(&spec).unwrap().warnings(), [warning]);
+    set(&mut spec, "/mounts", cgroup(&["ro"]));
+    assert!(Config::from_value(&spec).unwrap().warnings().is_empty());
 }
 
 #[test]
@@ -320,10 +364,6 @@ fn maps_of_ids_go_with_a_user_namespace() {
         set(&mut spec, pointer, value);
         assert_eq!(error(&spec), format!("{at}: 10 is not mapped in the container's user namespace"));
     }
-    let mut spec = valid;
-    remove(&mut spec, "/linux/namespaces/5");
-    let message = "in a new user namespace the kernel mounts cgroup only with a new namespace of type \"cgroup\" too";
-    assert_eq!(error(&spec), format!("/mounts/6/type: {message}"));
 }
 
 #[test]
@@ -399,7 +439,74 @@ fn read_mount(options: &[&str]) -> Mount {
 #[test]
 fn options_are_sorted_and_known_once() {
     let names: Vec<&str> = mount_options().collect();
-    assert!(names.is_sorted() && names.contains(&"rro") && !names.contains(&"idmap"));
+    assert!(names.is_sorted() && names.contains(&"rro") && names.contains(&"idmap"));
+    // Every one that config.md lists, and every one of runc's `features`.
+    for name in [
+        "async",
+        "atime",
+        "bind",
+        "defaults",
+        "dev",
+        "diratime",
+        "dirsync",
+        "exec",
+        "idmap",
+        "iversion",
+        "lazytime",
+        "loud",
+        "mand",
+        "noatime",
+        "nodev",
+        "nodiratime",
+        "noexec",
+        "noiversion",
+        "nolazytime",
+        "nomand",
+        "norelatime",
+        "nostrictatime",
+        "nosuid",
+        "nosymfollow",
+        "private",
+        "ratime",
+        "rbind",
+        "rdev",
+        "rdiratime",
+        "relatime",
+        "remount",
+        "rexec",
+        "ridmap",
+        "rnoatime",
+        "rnodev",
+        "rnodiratime",
+        "rnoexec",
+        "rnorelatime",
+        "rnostrictatime",
+        "rnosuid",
+        "rnosymfollow",
+        "ro",
+        "rprivate",
+        "rrelatime",
+        "rro",
+        "rrw",
+        "rshared",
+        "rslave",
+        "rstrictatime",
+        "rsuid",
+        "rsymfollow",
+        "runbindable",
+        "rw",
+        "shared",
+        "silent",
+        "slave",
+        "strictatime",
+        "suid",
+        "symfollow",
+        "sync",
+        "tmpcopyup",
+        "unbindable",
+    ] {
+        assert!(names.contains(&name), "{name}");
+    }
 }
 
 #[test]
@@ -426,20 +533,21 @@ fn other_options_are_the_file_systems() {
     assert_eq!(parameters, expected);
     let message = "/mounts/0/options/0: an option without a name";
     refused("/mounts", mount("/m", "tmpfs", &["=x"]), message);
-    let long = format!("a={}", "x".repeat(256));
-    refused(
-        "/mounts",
-        mount("/m", "tmpfs", &[&long]),
-        "/mounts/0/options/0: 256 bytes, but fsconfig(2) takes at most 255",
+    // mount(2) takes more, in one piece.
+    let long = |length: usize| format!("a={}", "x".repeat(length));
+    read_mount(&[&long(4093)]);
+    let message = "with options as long as this mount(2) takes 4095 bytes of them, not";
+    let error = |options: &[&str]| error(&with("/mounts", mount("/m", "tmpfs", options)));
+    assert_eq!(error(&["size=1", &long(4090)]), format!("/mounts/0/options/1: {message} 4099"));
+    assert_eq!(
+        error(&[&long(256), "b=1,2"]),
+        "/mounts/0/options/0: with options as long as this none may hold a comma: mount(2) takes them as a list"
     );
+    assert_eq!(error(&["remount", &long(256)]), "/mounts/0/options/1: 256 bytes, but fsconfig(2) takes at most 255");
 }
 
 #[test]
 fn options_that_cannot_be_honoured_are_refused_or_warned_about() {
-    for option in ["idmap", "ridmap", "tmpcopyup"] {
-        let message = format!("/mounts/0/options/1: {option:?} is {NOT_YET}");
-        refused("/mounts", mount("/m", "bind", &["ro", option]), &message);
-    }
     warned(
         "/mounts",
         mount("/m", "tmpfs", &["mand"]),
@@ -455,13 +563,58 @@ fn options_that_cannot_be_honoured_are_refused_or_warned_about() {
         mount("/m", "bind", &["size=1"]),
         "/mounts/0/options/0: \"size\" is not an option of bind mounts",
     );
-    let message = format!("/mounts/0/options/1: changing \"size\" of a mounted file system is {NOT_YET}");
-    refused("/mounts", mount("/m", "tmpfs", &["remount", "size=1"]), &message);
-    let mut spec = with("/mounts", mount("/m", "bind", &[]));
-    set(&mut spec, "/mounts/0/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 1}]));
-    assert_eq!(error(&spec), format!("/mounts/0/uidMappings: {NOT_YET}"));
-    set(&mut spec, "/mounts/0/uidMappings", json!([]));
-    Config::from_value(&spec).unwrap();
+    refused(
+        "/mounts",
+        mount("/m", "tmpfs", &["bind", "remount", "size=1"]),
+        "/mounts/0/options/2: \"size\" is not an option of bind mounts",
+    );
+    assert!(read_mount(&["remount", "bind", "sync"]).parameters.is_empty());
+    assert_eq!(read_mount(&["remount", "sync", "size=1"]).parameters.len(), 2);
+}
+
+#[test]
+fn extensions_are_for_some_mounts_alone() {
+    let options = |kind: &str, options: &[&str], message: &str| {
+        refused("/mounts", mount("/m", kind, options), &format!("/mounts/0/options: {message}"));
+    };
+    options("bind", &["tmpcopyup"], "\"tmpcopyup\" is for a tmpfs alone");
+    options("tmpfs", &["remount", "tmpcopyup"], "\"tmpcopyup\" is for a tmpfs alone");
+    options("tmpfs", &["src-nofollow"], "\"src-nofollow\" is for bind mounts alone");
+    let message = "a mount that is there already can be given neither id mappings nor another destination";
+    options("tmpfs", &["remount", "dest-nofollow"], message);
+    let read = read_mount(&["tmpcopyup", "dest-nofollow"]);
+    assert!(read.copy_up && read.destination_itself && !read.source_itself);
+}
+
+#[test]
+fn id_mappings_of_a_mount_come_in_pairs_or_from_the_user_namespace() {
+    let map = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+    let spec = |uids: &Value, gids: &Value, options: &[&str]| {
+        let mut spec = with("/mounts", mount("/m", "bind", options));
+        set(&mut spec, "/mounts/0/uidMappings", uids.clone());
+        set(&mut spec, "/mounts/0/gidMappings", gids.clone());
+        spec
+    };
+    let none = json!([]);
+    let read = |spec: &Value| Config::from_value(spec).unwrap().mounts[0].id_map.clone();
+    assert!(read(&spec(&none, &none, &[])).is_none());
+    let id_map = read(&spec(&map, &map, &["ridmap"])).unwrap();
+    assert!(id_map.recursive && id_map.own.is_some_and(|(uids, gids)| uids.len() == 1 && gids.len() == 1));
+    // Mappings say it by themselves; the option says how far.
+    assert!(!read(&spec(&map, &map, &[])).unwrap().recursive);
+    assert_eq!(error(&spec(&map, &none, &["idmap"])), "/mounts/0/gidMappings: required, but missing");
+    assert_eq!(error(&spec(&none, &map, &["idmap"])), "/mounts/0/uidMappings: required, but missing");
+    let empty = json!([{"containerID": 0, "hostID": 1, "size": 0}]);
+    assert_eq!(error(&spec(&map, &empty, &[])), "/mounts/0/gidMappings/0/size: maps no id");
+    assert_eq!(
+        error(&spec(&none, &none, &["idmap"])),
+        "/mounts/0/uidMappings: required: there is no user namespace whose mappings would count"
+    );
+    let mut with_user = spec(&none, &none, &["idmap"]);
+    set(&mut with_user, "/linux/namespaces/9", json!({"type": "user"}));
+    set(&mut with_user, "/linux/uidMappings", map.clone());
+    set(&mut with_user, "/linux/gidMappings", map);
+    assert!(read(&with_user).unwrap().own.is_none());
 }
 
 #[test]
@@ -521,11 +674,9 @@ fn what_is_not_supported_is_refused_where_it_asks_for_something() {
     for (pointer, value) in [
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
         ("/linux/sysctl", json!({"net.core.somaxconn": "1"})),
-        ("/linux/mountLabel", json!("x")),
         ("/linux/netDevices", json!({"eth0": {}})),
         ("/linux/intelRdt", json!({"closID": "x"})),
         ("/linux/timeOffsets/boottime/secs", json!(-1)),
-        ("/linux/rootfsPropagation", json!("shared")),
         ("/linux/resources/unified", json!({"memory.high": "1"})),
         ("/linux/resources/pids/limit", json!(0)),
         ("/linux/resources/pids/limit", json!(10)),
@@ -604,6 +755,7 @@ fn what_asks_for_nothing_is_absent() {
     ] {
         assert_eq!(accepted(pointer, value).warnings(), [""; 0], "{pointer}");
     }
+    refused("/linux/rootfsPropagation", "rr".into(), "/linux/rootfsPropagation: unknown propagation \"rr\"");
     refused("/linux/rootfsPropagation", "foo".into(), "/linux/rootfsPropagation: unknown propagation \"foo\"");
 }
 

@@ -28,13 +28,9 @@ use Ask::{Count, Flag, Limit, List, Map, Number, Text};
 pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] =
     &[("freebsd", Map(&[])), ("solaris", Map(&[])), ("vm", Map(&[])), ("windows", Map(&[])), ("zos", Map(&[]))];
 
-/// In a mount.
-pub(super) const MOUNT: &[(&str, Ask)] = &[("uidMappings", List), ("gidMappings", List)];
-
 /// In `linux`.
 pub(super) const LINUX: &[(&str, Ask)] = &[
     ("intelRdt", Map(&[])),
-    ("mountLabel", Text),
     ("netDevices", Map(&[])),
     ("seccomp", Map(&[])),
     ("sysctl", Map(&[])),

@@ -12,6 +12,8 @@ use crate::talk::{self, Sources};
 
 /// Descriptors that are no longer needed but not worth a system call each: execve closes them.
 const PENDING_MAX: usize = 64;
+/// From this number on they are: the caller's limit may be as low as 64.
+const PENDING_FD: i32 = 52;
 
 /// The registers.
 pub(crate) struct Machine<'a> {
@@ -94,16 +96,20 @@ impl<'a> Machine<'a> {
     /// A descriptor that is not used any more. It is closed when many have gathered: a container of the
     /// usual size never gets there, and saves a system call for each.
     pub(crate) fn done(&mut self, fd: Fd) {
-        if self.pending_count == PENDING_MAX {
-            for fd in self.pending {
-                kernel::close(fd);
-            }
-            self.pending_count = 0;
+        if self.pending_count == PENDING_MAX || fd.0 >= PENDING_FD {
+            self.close_pending();
         }
         if let Some(place) = self.pending.get_mut(self.pending_count) {
             *place = fd;
             self.pending_count += 1;
         }
+    }
+
+    fn close_pending(&mut self) {
+        for fd in self.pending.iter().take(self.pending_count) {
+            kernel::close(*fd);
+        }
+        self.pending_count = 0;
     }
 
     /// A step of the plan. One arm each, in the order of their codes.
@@ -115,7 +121,10 @@ impl<'a> Machine<'a> {
             Step::SetDomainname { name } => kernel::setdomainname(name.bytes()),
             Step::LoopbackUp {} => self.loopback_up(),
             Step::SetPropagation { propagation } => kernel::mount_setattr(CURRENT, true, 0, 0, propagation),
-            Step::ReceiveSources {} => talk::receive_sources(self.parent, &mut self.sources),
+            Step::ReceiveSources {} => {
+                self.close_pending();
+                talk::receive_sources(self.parent, &mut self.sources)
+            }
             Step::AttachRoot { source } => {
                 self.root = self.sources.take(source)?;
                 kernel::move_mount_to_root(self.root)?;
@@ -147,6 +156,22 @@ impl<'a> Machine<'a> {
                 kernel::mount_setattr(self.mount, recursive != 0, set, clear, propagation)
             }
             Step::Attach { path, flags } => self.attach(path, flags),
+            Step::IdMapMount { source } => kernel::id_map(self.mount, self.sources.get(source)?),
+            Step::CopyUp { path, owner } => self.copy_up(path, owner != 0),
+            Step::FsPick { path } => self.fs_pick(path),
+            Step::FsReconfigure {} => {
+                let result = kernel::fsconfig_reconfigure(self.file_system);
+                self.done(self.file_system);
+                self.explained(result)
+            }
+            Step::SetRootPropagation { propagation, recursive } => {
+                kernel::mount_setattr(self.root, recursive != 0, 0, 0, propagation)
+            }
+            Step::UseRoot { source } => {
+                self.root = self.sources.take(source)?;
+                kernel::fchdir(self.root)
+            }
+            Step::MountLegacy { fstype, device, options, flags } => self.mount_legacy(fstype, device, options, flags),
             Step::KeepMount {} => self.keep_mount(),
             Step::UseKept { kept } => {
                 let mount = self.kept(kept)?;
@@ -347,6 +372,52 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Begins to change a file system that is mounted.
+    fn fs_pick(&mut self, path: Text<'_>) -> Result<()> {
+        let shown = if path.bytes().is_empty() {
+            self.mount
+        } else {
+            let shown = paths::open(self.root, &path, O_PATH, 0)?;
+            self.done(shown);
+            shown
+        };
+        self.file_system = kernel::fspick(shown)?;
+        Ok(())
+    }
+
+    /// Mounts in a tmpfs on top of everything, which is gone when this is done: mount(2) knows paths alone, and there
+    /// is no other in which nobody could have a part.
+    fn mount_legacy(&mut self, fstype: Text<'_>, device: Text<'_>, options: Text<'_>, flags: u64) -> Result<()> {
+        let fs = kernel::fsopen(c"tmpfs")?;
+        kernel::fsconfig_create(fs)?;
+        let place = kernel::fsmount(fs, 0)?;
+        self.done(fs);
+        self.done(place);
+        kernel::move_mount_to_root(place)?;
+        kernel::fchdir(place)?;
+        kernel::mkdirat(place, c"m", 0o700)?;
+        kernel::mount(&device, c"m", &fstype, flags, &options)?;
+        let mounted = kernel::mount_at(place, c"m")?;
+        let mount = kernel::open_tree(mounted, false)?;
+        self.done(mounted);
+        kernel::detach_here()?;
+        kernel::fchdir(self.root)?;
+        self.set_mount(mount, Some(Missing::Directory));
+        self.mount_is_spent = true;
+        Ok(())
+    }
+
+    /// The mount that is to be attached.
+    pub(crate) fn mount(&self) -> Fd {
+        self.mount
+    }
+
+    /// Keeps a text up to its first NUL, to be told with a failure.
+    pub(crate) fn say(&mut self, text: &[u8; MESSAGE_TEXT_MAX]) {
+        self.text = *text;
+        self.text_length = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    }
+
     fn set_mount(&mut self, mount: Fd, kind: Option<Missing>) {
         if self.mount_is_spent {
             self.done(self.mount);
@@ -398,7 +469,12 @@ impl<'a> Machine<'a> {
             }
             return kernel::move_mount_into(self.mount, self.directory, &path);
         }
-        let target = paths::open_destination(self.root, path, resolution(flags), || self.kind_of_mount())?;
+        let resolve = resolution(flags);
+        let target = if flags & attach::NO_FOLLOW == 0 {
+            paths::open_destination(self.root, path, resolve, || self.kind_of_mount())?
+        } else {
+            paths::open_destination_itself(self.root, path, resolve, || self.kind_of_mount())?
+        };
         self.done(target);
         if flags & attach::NOT_IN_PROC != 0 && kernel::file_system(target)? == PROC_SUPER_MAGIC {
             return Err(Failure { call: call::FSTATFS, errno: errno::EPERM });
@@ -536,4 +612,4 @@ fn resolution(flags: u8) -> u64 {
 /// As many CPUs as a kernel can be built for (`CONFIG_NR_CPUS` on x86); what is beyond its own number it ignores.
 const CPUS_MAX: usize = 8192;
 const S_IFBLK: u32 = 0o060_000;
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+pub(crate) const PROC_SUPER_MAGIC: u64 = 0x9fa0;

@@ -29,6 +29,7 @@ pub(crate) mod errno {
     pub(crate) const ENOENT: i32 = 2;
     pub(crate) const EIO: i32 = 5;
     pub(crate) const EACCES: i32 = 13;
+    pub(crate) const ENXIO: i32 = 6;
     pub(crate) const EEXIST: i32 = 17;
     pub(crate) const ENOTDIR: i32 = 20;
     pub(crate) const EISDIR: i32 = 21;
@@ -38,7 +39,11 @@ pub(crate) mod errno {
     pub(crate) const ENODEV: i32 = 19;
     pub(crate) const ENAMETOOLONG: i32 = 36;
     pub(crate) const ELOOP: i32 = 40;
+    pub(crate) const ENODATA: i32 = 61;
     pub(crate) const EPROTO: i32 = 71;
+    pub(crate) const EOVERFLOW: i32 = 75;
+    pub(crate) const EOPNOTSUPP: i32 = 95;
+    pub(crate) const ESTALE: i32 = 116;
 }
 
 /// Something that has an address to hand to the kernel: a C string.
@@ -135,6 +140,10 @@ pub(crate) fn fchmodat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32) -> Result<
     call!(fchmodat, FCHMODAT, at.0, path.address(), mode).map(drop)
 }
 
+pub(crate) fn fchmod(fd: Fd, mode: u32) -> Result<()> {
+    call!(fchmod, FCHMOD, fd.0, mode).map(drop)
+}
+
 pub(crate) fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
     call!(fchown, FCHOWN, fd.0, uid, gid).map(drop)
 }
@@ -150,6 +159,53 @@ pub(crate) fn readlinkat<N: Name + ?Sized>(at: Fd, path: &N, buffer: &mut [u8]) 
 
 pub(crate) fn unlinkat<N: Name + ?Sized>(at: Fd, path: &N) -> Result<()> {
     call!(unlinkat, UNLINKAT, at.0, path.address(), 0).map(drop)
+}
+
+// ---- the content of files and directories
+
+/// Entries of a directory into the buffer, which is aligned for them; how many bytes, 0 at the end.
+pub(crate) fn getdents64(directory: Fd, buffer: &mut [u64]) -> Result<usize> {
+    call!(getdents64, GETDENTS64, directory.0, buffer.as_mut_ptr(), size_of_val(buffer))
+}
+
+pub(crate) const SEEK_SET: u32 = 0;
+pub(crate) const SEEK_DATA: u32 = 3;
+pub(crate) const SEEK_HOLE: u32 = 4;
+
+pub(crate) fn lseek(fd: Fd, offset: u64, whence: u32) -> Result<u64> {
+    call!(lseek, LSEEK, fd.0, offset, whence).map(|offset| offset as u64)
+}
+
+/// Copies from where one file stands to where the other does; how much.
+pub(crate) fn sendfile(to: Fd, from: Fd, length: u64) -> Result<u64> {
+    call!(sendfile, SENDFILE, to.0, from.0, 0, length).map(|sent| sent as u64)
+}
+
+pub(crate) fn ftruncate(fd: Fd, length: u64) -> Result<()> {
+    call!(ftruncate, FTRUNCATE, fd.0, length).map(drop)
+}
+
+/// Sets the times of an open file.
+pub(crate) fn set_times(fd: Fd, times: &[u64; 4]) -> Result<()> {
+    call!(utimensat, UTIMENSAT, fd.0, 0, times.as_ptr(), 0).map(drop)
+}
+
+/// Sets the times of an entry of a directory, links not followed.
+pub(crate) fn set_times_at<N: Name + ?Sized>(at: Fd, name: &N, times: &[u64; 4]) -> Result<()> {
+    call!(utimensat, UTIMENSAT, at.0, name.address(), times.as_ptr(), AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
+/// The names of the extended attributes, NUL after each; how many bytes.
+pub(crate) fn flistxattr(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
+    call!(flistxattr, FLISTXATTR, fd.0, buffer.as_mut_ptr(), buffer.len())
+}
+
+pub(crate) fn fgetxattr<N: Name + ?Sized>(fd: Fd, name: &N, buffer: &mut [u8]) -> Result<usize> {
+    call!(fgetxattr, FGETXATTR, fd.0, name.address(), buffer.as_mut_ptr(), buffer.len())
+}
+
+pub(crate) fn fsetxattr<N: Name + ?Sized>(fd: Fd, name: &N, value: &[u8]) -> Result<()> {
+    call!(fsetxattr, FSETXATTR, fd.0, name.address(), value.as_ptr(), value.len(), 0).map(drop)
 }
 
 const AT_SYMLINK_NOFOLLOW: i32 = 0x100;
@@ -169,9 +225,10 @@ pub(crate) struct Statx {
     pub(crate) mode: u16,
     spare0: u16,
     ino: u64,
-    size: u64,
+    pub(crate) size: u64,
     blocks: u64,
     attributes_mask: u64,
+    /// Of access, birth, change and modification, each in seconds, and nanoseconds in 32 bits.
     times: [u64; 8],
     rdev_major: u32,
     rdev_minor: u32,
@@ -182,8 +239,16 @@ pub(crate) const S_IFMT: u16 = 0o170_000;
 pub(crate) const S_IFDIR: u16 = 0o040_000;
 pub(crate) const S_IFCHR: u16 = 0o020_000;
 pub(crate) const S_IFREG: u16 = 0o100_000;
+pub(crate) const S_IFLNK: u16 = 0o120_000;
 
 impl Statx {
+    /// The times of access and modification, as utimensat(2) takes them.
+    pub(crate) fn times(&self) -> [u64; 4] {
+        let [access, access_ns, _, _, _, _, modified, modified_ns] = self.times;
+        let nanoseconds = |word: u64| word & 0xffff_ffff;
+        [access, nanoseconds(access_ns), modified, nanoseconds(modified_ns)]
+    }
+
     pub(crate) fn kind(&self) -> u16 {
         self.mode & S_IFMT
     }
@@ -265,16 +330,28 @@ struct MountAttr {
 /// mount_setattr(2) on the mount of a descriptor, or with [`CURRENT`] on that of `/`.
 pub(crate) fn mount_setattr(fd: Fd, recursive: bool, set: u64, clear: u64, propagation: u64) -> Result<()> {
     let attributes = MountAttr { set, clear, propagation, userns_fd: 0 };
+    change_mount(fd, recursive, &attributes)
+}
+
+/// Gives a detached mount the id mappings of a user namespace.
+pub(crate) fn id_map(fd: Fd, user_namespace: Fd) -> Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let set = MOUNT_ATTR_IDMAP;
+    change_mount(fd, false, &MountAttr { set, clear: 0, propagation: 0, userns_fd: user_namespace.0 as u64 })
+}
+
+fn change_mount(fd: Fd, recursive: bool, attributes: &MountAttr) -> Result<()> {
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     let path = if fd == CURRENT { c"/" } else { c"" };
     let size = size_of::<MountAttr>();
-    call!(mount_setattr, MOUNT_SETATTR, fd.0, path.address(), flags, &raw const attributes, size).map(drop)
+    call!(mount_setattr, MOUNT_SETATTR, fd.0, path.address(), flags, &raw const *attributes, size).map(drop)
 }
 
 pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
 pub(crate) const MOUNT_ATTR_NOSUID: u64 = 2;
 pub(crate) const MOUNT_ATTR_NODEV: u64 = 4;
 pub(crate) const MOUNT_ATTR_NOEXEC: u64 = 8;
+pub(crate) const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
 
 /// Attaches the mount of `from` where the descriptor `to` points.
 pub(crate) fn move_mount(from: Fd, to: Fd) -> Result<()> {
@@ -346,6 +423,34 @@ pub(crate) fn fsconfig_string<K: Name + ?Sized, V: Name + ?Sized>(fs: Fd, key: &
 pub(crate) fn fsconfig_create(fs: Fd) -> Result<()> {
     const FSCONFIG_CMD_CREATE: u32 = 6;
     call!(fsconfig, FSCONFIG, fs.0, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
+}
+
+/// Begins to change the file system that the descriptor shows.
+pub(crate) fn fspick(fd: Fd) -> Result<Fd> {
+    const FSPICK_CLOEXEC: u32 = 1;
+    const FSPICK_EMPTY_PATH: u32 = 8;
+    call!(fspick, FSPICK, fd.0, c"".address(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH).map(|fd| Fd(fd as i32))
+}
+
+pub(crate) fn fsconfig_reconfigure(fs: Fd) -> Result<()> {
+    const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+    call!(fsconfig, FSCONFIG, fs.0, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0).map(drop)
+}
+
+/// mount(2) of a new file system.
+pub(crate) fn mount<D: Name, T: Name, O: Name>(
+    device: &D,
+    path: &CStr,
+    fstype: &T,
+    flags: u64,
+    options: &O,
+) -> Result<()> {
+    call!(mount, MOUNT, device.address(), path.address(), fstype.address(), flags, options.address()).map(drop)
+}
+
+/// The mount at a name in a directory, as a descriptor.
+pub(crate) fn mount_at(directory: Fd, name: &CStr) -> Result<Fd> {
+    call!(open_tree, OPEN_TREE, directory.0, name.address(), O_CLOEXEC).map(|fd| Fd(fd as i32))
 }
 
 pub(crate) fn fsmount(fs: Fd, attributes: u64) -> Result<Fd> {

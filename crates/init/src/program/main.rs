@@ -8,12 +8,13 @@
 //! ```
 //!
 //! Files: `arch/` the machine, `kernel.rs` the calls with types, `talk.rs` the conversation with the
-//! parent, `paths.rs` paths beneath the root, `mounts.rs`, `terminal.rs`, `identity.rs`, `home.rs`: the
+//! parent, `paths.rs` paths beneath the root, `mounts.rs`, `copy.rs`, `terminal.rs`, `identity.rs`, `home.rs`: the
 //! longer idioms. Deliberately absent: a heap, libc, paths of the host, and any choice that the parent could make.
 #![no_std]
 #![no_main]
 
 mod arch;
+mod copy;
 mod execute;
 mod home;
 mod identity;

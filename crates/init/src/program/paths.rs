@@ -68,6 +68,20 @@ pub(crate) fn open_destination(
     }
 }
 
+/// As [`open_destination`]; of a symbolic link at the end of the path it opens the link.
+pub(crate) fn open_destination_itself(
+    root: Fd,
+    path: Text<'_>,
+    resolve: u64,
+    missing: impl FnOnce() -> Result<Missing>,
+) -> Result<Fd> {
+    match open(root, &path, O_PATH | O_NOFOLLOW, resolve) {
+        // There is no link then, at the time of the look.
+        Err(Failure { errno: errno::ENOENT, .. }) => make(root, path, resolve, missing()?),
+        other => other,
+    }
+}
+
 /// Opens a directory, made where missing.
 pub(crate) fn open_directory(root: Fd, path: Text<'_>, resolve: u64) -> Result<Fd> {
     match open(root, &path, O_PATH | O_DIRECTORY, resolve) {

@@ -57,4 +57,15 @@ numbers! {
     openat2 SYS_openat2 = 437
     faccessat2 SYS_faccessat2 = 439
     mount_setattr SYS_mount_setattr = 442
+    lseek SYS_lseek = 8
+    sendfile SYS_sendfile = 40
+    ftruncate SYS_ftruncate = 77
+    fchmod SYS_fchmod = 91
+    mount SYS_mount = 165
+    fsetxattr SYS_fsetxattr = 190
+    fgetxattr SYS_fgetxattr = 193
+    flistxattr SYS_flistxattr = 196
+    getdents64 SYS_getdents64 = 217
+    utimensat SYS_utimensat = 280
+    fspick SYS_fspick = 433
 }
