@@ -6,12 +6,15 @@ mod engines;
 mod errors;
 mod hooks;
 mod lifecycle;
+mod mount_extensions;
+mod mount_kinds;
 mod mounts;
 mod namespaces;
 mod process;
 mod races;
 mod refused;
 mod reliability;
+mod rootfs;
 mod security;
 mod settings;
 mod terminals;
@@ -25,6 +28,9 @@ pub(crate) fn all() -> Vec<Case> {
         process::cases(),
         settings::cases(),
         mounts::cases(),
+        mount_kinds::cases(),
+        mount_extensions::cases(),
+        rootfs::cases(),
         devices::cases(),
         namespaces::cases(),
         terminals::cases(),

@@ -85,22 +85,22 @@ fn path_cases() -> Vec<Case> {
 }
 
 /// Runs the bundle with a look at its mounts.
-fn mounts_of(b: Bundle) -> Verdict<Vec<Mount>> {
+pub(crate) fn mounts_of(b: Bundle) -> Verdict<Vec<Mount>> {
     Ok(mountinfo::parse(&b.args(&["cat", "/proc/self/mountinfo"]).stdout()?))
 }
 
-fn at<'m>(mounts: &'m [Mount], point: &str) -> Verdict<&'m Mount> {
+pub(crate) fn at<'m>(mounts: &'m [Mount], point: &str) -> Verdict<&'m Mount> {
     some(point, mounts.iter().rfind(|mount| mount.point == point))
 }
 
-fn has(mount: &Mount, options: &[&str]) -> Verdict {
+pub(crate) fn has(mount: &Mount, options: &[&str]) -> Verdict {
     for option in options {
         check(mount.has(option), || format!("{} lacks {option}: {mount:?}", mount.point))?;
     }
     Ok(())
 }
 
-fn has_not(mount: &Mount, options: &[&str]) -> Verdict {
+pub(crate) fn has_not(mount: &Mount, options: &[&str]) -> Verdict {
     for option in options {
         check(!mount.options.contains(*option), || format!("{} has {option}: {mount:?}", mount.point))?;
     }

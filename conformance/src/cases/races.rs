@@ -7,9 +7,9 @@ use std::time::Instant;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::json;
 
-use crate::bundle::Test;
+use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
-use crate::expect::{Verdict, check, same};
+use crate::expect::{Verdict, check, lacks, same};
 use crate::kind::Kind;
 use crate::mountinfo;
 use crate::racer::{LONG_ENOUGH, directory, race, remove, run};
@@ -29,7 +29,38 @@ pub(crate) fn cases() -> Vec<Case> {
         .known_failure(Kind::Runc, "1.3.6 looks the path up again")
         .known_failure(Kind::Crun, "1.28 looks the path up again"),
         case("races/device-mode", "a device made in a volume gives no file of the host its mode", device_mode),
+        case("races/tmpcopyup-directory", "a directory that becomes a link is not copied from where it leads", copy_up)
+            .known_failure(Kind::Runc, "1.3.6 copies by path"),
+        case("races/tmpcopyup-file", "a file that becomes a fifo does not hold the copy up", copy_up_fifo)
+            .skip(Kind::Runc, "1.3.6 opens the fifo and waits")
+            .skip(Kind::Crun, "1.28 opens the fifo and waits"),
     ]
+}
+
+/// A bundle with a tmpfs over a directory of the image, which it copies.
+fn with_copy(t: &Test) -> Verdict<Bundle<'_>> {
+    Ok(t.bundle()?.with_dir("var/data")?.mount("/var/data", "tmpfs", "tmpfs", &["tmpcopyup"]))
+}
+
+fn copy_up(t: &Test) -> Verdict {
+    let secret = directory(t, "secret")?;
+    fs::write(secret.join("file"), "secret")?;
+    let b = with_copy(t)?.with_dir("var/data/directory")?.with_link("var/data/link", &secret)?;
+    fs::write(b.rootfs("var/data/directory/file"), "fine")?;
+    let b = b.sh("cat /var/data/directory/file /var/data/link/file");
+    race(&b.rootfs("var/data/directory"), &b.rootfs("var/data/link"), 50, || {
+        lacks("what was copied", &run(&b)?, "secret").map(|()| true)
+    })
+}
+
+fn copy_up_fifo(t: &Test) -> Verdict {
+    let b = with_copy(t)?.with_dir("etc/aside")?.sh("stat -c %F /var/data/file");
+    fs::write(b.rootfs("var/data/file"), "x".repeat(100_000))?;
+    mknodat(CWD, b.rootfs("etc/aside/fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
+    race(&b.rootfs("var/data/file"), &b.rootfs("etc/aside/fifo"), 50, || {
+        let out = run(&b)?;
+        check(matches!(out.as_str(), "" | "fifo\n" | "regular file\n"), || out).map(|()| true)
+    })
 }
 
 fn unrelated_renames(t: &Test) -> Verdict {

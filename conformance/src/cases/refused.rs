@@ -43,9 +43,7 @@ const CASES: &[Later] = later! {
     "refused/resources-rdma": "/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 3}});
     "refused/resources-unified": "/linux/resources/unified", json!({"memory.high": "100000000"});
     "refused/intel-rdt": "/linux/intelRdt", json!({"closID": "guaranteed"});
-    "refused/mount-label": "/linux/mountLabel", json!("system_u:object_r:svirt_file_t:s0");
     "refused/time-offsets": "/linux/timeOffsets", json!({"boottime": {"secs": 100}});
     "refused/time-namespace": "/linux/namespaces/0", json!({"type": "time"});
-    "refused/idmapped-mount": "/mounts/1/uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
     "refused/net-devices": "/linux/netDevices", json!({"eth0": {}});
 };
