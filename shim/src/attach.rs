@@ -1,11 +1,12 @@
-//! Waiting for a container in the foreground: signals are passed on, and so is the terminal.
+//! Waiting for a process in the foreground, a container's first or another one: signals are passed on, and so is
+//! the terminal.
 //!
 //! Signals are blocked and read from a signalfd, not caught by handlers: one poll then waits for all that
 //! can happen, and none is lost that comes while the container is being made. The container's process
 //! must not inherit the mask; the library's init clears it.
 
 use std::io::{stdin, stdout};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -14,7 +15,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpid};
-use no_frills::{Container, Error, NotifyManager, NotifySocket, Signal};
+use no_frills::{Container, Error, Exec, NotifyManager, NotifySocket, Signal};
 
 use crate::cause::cause;
 use crate::log::Log;
@@ -73,13 +74,51 @@ pub(crate) struct Notify {
     pub(crate) manager: NotifyManager,
 }
 
-/// A container in the foreground.
+/// What is waited for.
+pub(crate) trait Process {
+    /// Its pid.
+    fn pid(&self) -> i32;
+    /// What to poll for its end; `None`: it has ended and is gone.
+    fn pidfd(&self) -> Option<BorrowedFd<'_>>;
+    /// Sends it a signal.
+    fn kill(&self, signal: Signal) -> Result<(), Error>;
+}
+
+impl Process for Container {
+    fn pid(&self) -> i32 {
+        Container::pid(self)
+    }
+
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        Container::pidfd(self)
+    }
+
+    fn kill(&self, signal: Signal) -> Result<(), Error> {
+        Container::kill(self, signal)
+    }
+}
+
+impl Process for Exec {
+    fn pid(&self) -> i32 {
+        Exec::pid(self)
+    }
+
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        Some(Exec::pidfd(self))
+    }
+
+    fn kill(&self, signal: Signal) -> Result<(), Error> {
+        Exec::kill(self, signal)
+    }
+}
+
+/// A process in the foreground.
 pub(crate) struct Attached<'a> {
-    /// The container.
-    pub(crate) container: &'a Container,
+    /// The process.
+    pub(crate) process: &'a dyn Process,
     /// Where signals arrive.
     pub(crate) signals: &'a Signals,
-    /// The terminals, if the container has one.
+    /// The terminals, if the process has one.
     pub(crate) terminal: Option<Terminal>,
     /// Whether orphans of the container become children of ours.
     pub(crate) adopts: bool,
@@ -98,7 +137,7 @@ struct Events {
 }
 
 impl Attached<'_> {
-    /// Returns when the container's process has ended and its output is written.
+    /// Returns when the process has ended and its output is written.
     pub(crate) fn wait(mut self) -> Result<(), String> {
         loop {
             let events = self.poll()?;
@@ -129,7 +168,7 @@ impl Attached<'_> {
     }
 
     fn poll(&self) -> Result<Events, String> {
-        let Some(pidfd) = self.container.pidfd() else {
+        let Some(pidfd) = self.process.pidfd() else {
             return Ok(Events { ended: true, signalled: false, notified: false, relay: [PollFlags::empty(); 3] });
         };
         let signals = self.signals.0.as_fd();
@@ -151,7 +190,7 @@ impl Attached<'_> {
             match poll(&mut entries[..count], PollTimeout::NONE) {
                 // Stopped and continued.
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(format!("waiting for the container: {}", cause(error))),
+                Err(error) => return Err(format!("waiting for the process: {}", cause(error))),
                 Ok(_) => break,
             }
         }
@@ -194,7 +233,7 @@ impl Attached<'_> {
         let number = i32::try_from(info.ssi_signo).unwrap_or_default();
         match number {
             // About children of ours.
-            libc::SIGCHLD if self.adopts => return reap_adopted(self.container.pid()),
+            libc::SIGCHLD if self.adopts => return reap_adopted(self.process.pid()),
             libc::SIGCHLD => return Ok(()),
             // Our own write to a closed pipe, which has said EPIPE.
             libc::SIGPIPE if info.ssi_pid == getpid().as_raw().unsigned_abs() => return Ok(()),
@@ -214,7 +253,7 @@ impl Attached<'_> {
             return Ok(());
         };
         self.log.debug(|| format!("passing on {signal}"));
-        match self.container.kill(signal) {
+        match self.process.kill(signal) {
             // It has just ended; poll will say so.
             Ok(()) | Err(Error::NotRunning) => Ok(()),
             Err(error) => Err(format!("passing on {signal}: {error}")),

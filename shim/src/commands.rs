@@ -3,7 +3,7 @@
 use crate::flags::{self, Flag};
 use crate::log::Log;
 use crate::parse::Arguments;
-use crate::{completion, container, features, help, list, plan, processes, run, spec};
+use crate::{completion, container, exec, features, help, list, plan, processes, run, spec};
 
 /// What a subcommand returns: the exit status, or why it failed, to be printed.
 pub(crate) type Outcome = Result<u8, String>;
@@ -130,6 +130,32 @@ pub(crate) static COMMANDS: &[Command] = &[
         run: Some(container::start),
     },
     Command {
+        name: "exec",
+        synopsis: "ID [COMMAND...]",
+        positionals: then_anything(1),
+        about: "run another process in a container",
+        flags: &[
+            &flags::PROCESS,
+            &flags::TTY,
+            &flags::CWD,
+            &flags::ENV,
+            &flags::USER,
+            &flags::ADDITIONAL_GIDS,
+            &flags::CAP,
+            &flags::NO_NEW_PRIVS,
+            &flags::PROCESS_LABEL,
+            &flags::APPARMOR,
+            &flags::CONSOLE_SOCKET,
+            &flags::PIDFD_SOCKET,
+            &flags::PID_FILE,
+            &flags::PRESERVE_FDS,
+            &flags::DETACH,
+            &flags::CGROUP,
+            &flags::IGNORE_PAUSED,
+        ],
+        run: Some(exec::exec),
+    },
+    Command {
         name: "state",
         synopsis: "ID",
         positionals: exactly(1),
@@ -209,7 +235,6 @@ pub(crate) static COMMANDS: &[Command] = &[
         flags: &[],
         run: Some(help::help),
     },
-    absent("exec", "ID COMMAND...", "run another process in a container"),
     absent("pause", "ID", "freeze a container"),
     absent("resume", "ID", "thaw a paused container"),
     absent("update", "ID", "change the resource limits of a container"),

@@ -126,7 +126,7 @@ fn bash_values(text: &mut String, command: &str, flags: &'static [&'static Flag]
             Takes::File => "compgen -f".to_owned(),
             Takes::Directory => "compgen -d".to_owned(),
             Takes::Choice(words) => format!("compgen -W '{}'", words.join(" ")),
-            Takes::Number(_) => "true".to_owned(),
+            Takes::Number(_) | Takes::Text(_) => "true".to_owned(),
         };
         line!(text, "\t{})", pattern(flag, &before));
         line!(text, "\t\tmapfile -t COMPREPLY < <({generate} -- \"$current\"); return ;;");
@@ -196,6 +196,7 @@ fn zsh_flag(text: &mut String, flag: &Flag) {
         Takes::Directory => ":directory:_directories".to_owned(),
         Takes::Choice(words) => format!(":word:({})", words.join(" ")),
         Takes::Number(_) => ":number:".to_owned(),
+        Takes::Text(_) => ":text:".to_owned(),
     };
     let help = zsh_escape(flag.help);
     line!(text, "\t\t'--{}[{help}]{value}' \\", flag.name);
@@ -242,7 +243,7 @@ fn fish_flag(text: &mut String, condition: &str, flag: &Flag) {
         Takes::File => " -rF".to_owned(),
         Takes::Directory => " -xa '(__fish_complete_directories)'".to_owned(),
         Takes::Choice(words) => format!(" -xa '{}'", words.join(" ")),
-        Takes::Number(_) => " -x".to_owned(),
+        Takes::Number(_) | Takes::Text(_) => " -x".to_owned(),
     };
     let help = fish_escape(flag.help);
     line!(text, "complete -c no-frills -n {condition} -l {}{short}{value} -d '{help}'", flag.name);

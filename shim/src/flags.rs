@@ -7,6 +7,8 @@ pub(crate) enum Takes {
     Nothing,
     /// A number of at most 32 bits; what to call it in the help.
     Number(&'static str),
+    /// Any text; what to call it in the help.
+    Text(&'static str),
     /// The path of a file or a socket.
     File,
     /// The path of a directory.
@@ -44,7 +46,7 @@ impl Flag {
     pub(crate) fn placeholder(&self) -> Option<String> {
         match self.takes {
             Takes::Nothing => None,
-            Takes::Number(name) => Some(name.to_owned()),
+            Takes::Number(name) | Takes::Text(name) => Some(name.to_owned()),
             Takes::File => Some("FILE".to_owned()),
             Takes::Directory => Some("DIR".to_owned()),
             Takes::Choice(words) => Some(words.join("|")),
@@ -118,21 +120,21 @@ pub(crate) static CONSOLE_SOCKET: Flag = Flag {
     name: "console-socket",
     short: None,
     takes: Takes::File,
-    help: "unix socket that is sent the container's terminal",
+    help: "unix socket that is sent the terminal",
 };
 
 pub(crate) static PIDFD_SOCKET: Flag = Flag {
     name: "pidfd-socket",
     short: None,
     takes: Takes::File,
-    help: "unix socket that is sent a pidfd of the container's process",
+    help: "unix socket that is sent a pidfd of the process",
 };
 
 pub(crate) static PID_FILE: Flag = Flag {
     name: "pid-file",
     short: None,
     takes: Takes::File,
-    help: "file to write the pid of the container's process to",
+    help: "file to write the pid of the process to",
 };
 
 pub(crate) static NO_PIVOT: Flag = Flag {
@@ -149,11 +151,93 @@ pub(crate) static PRESERVE_FDS: Flag = Flag {
     name: "preserve-fds",
     short: None,
     takes: Takes::Number("N"),
-    help: "pass N file descriptors, from 3 on, to the container",
+    help: "pass N file descriptors, from 3 on, to the process",
 };
 
 pub(crate) static DETACH: Flag =
-    Flag { name: "detach", short: Some('d'), takes: Takes::Nothing, help: "return once the container runs" };
+    Flag { name: "detach", short: Some('d'), takes: Takes::Nothing, help: "return once the program runs" };
+
+// Of exec, beside those it shares with run.
+
+pub(crate) static PROCESS: Flag = Flag {
+    name: "process",
+    short: Some('p'),
+    takes: Takes::File,
+    help: "file with the process as in config.json; flags that change the container's own then have no effect",
+};
+
+pub(crate) static TTY: Flag =
+    Flag { name: "tty", short: Some('t'), takes: Takes::Nothing, help: "give the process a terminal" };
+
+pub(crate) static CWD: Flag = Flag {
+    name: "cwd",
+    short: None,
+    takes: Takes::Text("DIR"),
+    help: "working directory in the container (the container's own unless given)",
+};
+
+pub(crate) static ENV: Flag = Flag {
+    name: "env",
+    short: Some('e'),
+    takes: Takes::Text("NAME=VALUE"),
+    help: "set an environment variable; may be repeated",
+};
+
+pub(crate) static USER: Flag = Flag {
+    name: "user",
+    short: Some('u'),
+    takes: Takes::Text("UID[:GID]"),
+    help: "ids to run as, numbers (the container's own unless given)",
+};
+
+pub(crate) static ADDITIONAL_GIDS: Flag = Flag {
+    name: "additional-gids",
+    short: Some('g'),
+    takes: Takes::Number("GID"),
+    help: "one more group; may be repeated",
+};
+
+pub(crate) static CAP: Flag = Flag {
+    name: "cap",
+    short: Some('c'),
+    takes: Takes::Text("CAP_NAME"),
+    help: "add a capability, though not to the inheritable ones; may be repeated",
+};
+
+pub(crate) static NO_NEW_PRIVS: Flag = Flag {
+    name: "no-new-privs",
+    short: None,
+    takes: Takes::Nothing,
+    help: "let no program that the process executes gain privileges",
+};
+
+pub(crate) static PROCESS_LABEL: Flag = Flag {
+    name: "process-label",
+    short: None,
+    takes: Takes::Text("LABEL"),
+    help: "SELinux label of the process",
+};
+
+pub(crate) static APPARMOR: Flag = Flag {
+    name: "apparmor",
+    short: None,
+    takes: Takes::Text("PROFILE"),
+    help: "AppArmor profile of the process",
+};
+
+pub(crate) static CGROUP: Flag = Flag {
+    name: "cgroup",
+    short: None,
+    takes: Takes::Text("PATH"),
+    help: "run the process in this cgroup, which exists below the container's",
+};
+
+pub(crate) static IGNORE_PAUSED: Flag = Flag {
+    name: "ignore-paused",
+    short: None,
+    takes: Takes::Nothing,
+    help: "take a paused container too: the process runs when it is resumed",
+};
 
 pub(crate) static KEEP: Flag =
     Flag { name: "keep", short: None, takes: Takes::Nothing, help: "do not delete the container when it has exited" };

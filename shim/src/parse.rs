@@ -27,6 +27,16 @@ impl Values {
         self.0.iter().rev().find(|(given, _)| std::ptr::eq(*given, flag)).map(|(_, value)| value.as_os_str())
     }
 
+    /// All that a flag was given, in the order given.
+    pub(crate) fn values(&self, flag: &Flag) -> impl Iterator<Item = &OsStr> {
+        self.0.iter().filter(move |(given, _)| std::ptr::eq(*given, flag)).map(|(_, value)| value.as_os_str())
+    }
+
+    /// All numbers that a flag was given, in the order given.
+    pub(crate) fn numbers(&self, flag: &Flag) -> impl Iterator<Item = u32> {
+        self.values(flag).filter_map(|value| value.to_str()?.parse().ok())
+    }
+
     /// A value that is one of the words of a [`Takes::Choice`], or was checked to be a number.
     pub(crate) fn word(&self, flag: &Flag) -> Option<&str> {
         self.value(flag)?.to_str()
@@ -243,7 +253,7 @@ fn invalid(flag: &Flag, value: &[u8]) -> String {
         Takes::Nothing => "true or false".to_owned(),
         Takes::Number(_) => "a number".to_owned(),
         Takes::Choice(words) => words.join(" or "),
-        Takes::File | Takes::Directory => "a value".to_owned(),
+        Takes::File | Takes::Directory | Takes::Text(_) => "a value".to_owned(),
     };
     format!("--{} takes {wanted}, not {:?}", flag.name, String::from_utf8_lossy(value))
 }

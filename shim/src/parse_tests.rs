@@ -53,6 +53,11 @@ fn go_runc() {
         ("ps --format json web", vec!["format=json"], vec!["web"]),
         ("list --format=json", vec!["format=json"], vec![]),
         ("state web", vec![], vec!["web"]),
+        (
+            "exec --process /tmp/p --console-socket /s --detach --pid-file /p web",
+            vec!["process=/tmp/p", "console-socket=/s", "detach=true", "pid-file=/p"],
+            vec!["web"],
+        ),
     ] {
         let (global, given, arguments) = read(&format!("{root} {line}"));
         assert_eq!(global, globals, "{line}");
@@ -153,7 +158,9 @@ fn wrong_lines_say_what_is_wrong() {
         ("--log-format=xml list", "--log-format takes text or json, not \"xml\""),
         ("run --preserve-fds x web", "--preserve-fds takes a number, not \"x\""),
         ("run --preserve-fds -1 web", "--preserve-fds takes a number, not \"-1\""),
-        ("exec web sh", "no-frills exec: not supported by this version"),
+        ("exec", "exec takes at least 1 argument, not 0 (see no-frills exec --help)"),
+        ("exec -g 5,6 web sh", "--additional-gids takes a number, not \"5,6\""),
+        ("exec -e", "flag needs an argument: --env"),
         ("pause web", "no-frills pause: not supported by this version"),
         ("update --resources=- web", "no-frills update: not supported by this version"),
         ("restore --lsm-mount-context", "no-frills restore: not supported by this version"),
@@ -174,6 +181,7 @@ fn help_is_everywhere() {
     }
     // Help for the program that a command runs is not ours.
     assert_eq!(read("ps web --help").2, ["web", "--help"]);
+    assert_eq!(read("exec -t web sh -c -- -u 5 --tty").2, ["web", "sh", "-c", "--", "-u", "5", "--tty"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! `--pidfd-socket`: where an engine gets a pidfd of the container's process.
+//! `--pidfd-socket`: where an engine gets a pidfd of the process.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -21,12 +21,13 @@ impl PidfdSocket {
             .map_err(|error| format!("connecting to the pidfd socket {}: {}", path.display(), cause(error)))
     }
 
-    /// Sends the descriptor, in one message with the text that runc sends for a container's first process.
-    pub(crate) fn send(self, pidfd: BorrowedFd<'_>) -> Result<(), String> {
+    /// Sends the descriptor, in one message with a text that says what it is of: runc's is `standard` for a container's
+    /// first process and `setns` for another one.
+    pub(crate) fn send(self, text: &CStr, pidfd: BorrowedFd<'_>) -> Result<(), String> {
         let rights = [pidfd.as_raw_fd()];
         sendmsg::<()>(
             self.0.as_raw_fd(),
-            &[IoSlice::new(b"standard")],
+            &[IoSlice::new(text.to_bytes())],
             &[ControlMessage::ScmRights(&rights)],
             MsgFlags::MSG_NOSIGNAL,
             None,

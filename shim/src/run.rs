@@ -69,7 +69,7 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
     } else {
         (making.run(log)?, None, None)
     };
-    let waited = Attached { container: &made.container, signals: &signals, terminal, adopts, notify, log }.wait();
+    let waited = Attached { process: &made.container, signals: &signals, terminal, adopts, notify, log }.wait();
     // Not wanted any more, whatever is wrong: nobody would wait for its end.
     if let Err(message) = waited {
         return Err(made.abandon(message));
@@ -170,7 +170,7 @@ struct Made {
 impl Made {
     fn send_pidfd(mut self) -> Result<Made, String> {
         let sent = match (self.pidfd_socket.take(), self.container.pidfd()) {
-            (Some(socket), Some(pidfd)) => socket.send(pidfd),
+            (Some(socket), Some(pidfd)) => socket.send(c"standard", pidfd),
             _ => Ok(()),
         };
         self.or_abandon(sent)
@@ -237,7 +237,7 @@ pub(crate) fn wait_until_ready(
 }
 
 /// A relay of a terminal needs a process that stays; one that stays needs no socket to pass it to.
-fn check_terminal(terminal: bool, detached: bool, socket: bool) -> Result<(), String> {
+pub(crate) fn check_terminal(terminal: bool, detached: bool, socket: bool) -> Result<(), String> {
     let message = match (terminal && detached, socket) {
         (true, false) => "cannot allocate tty if no-frills will detach without setting console socket",
         (false, true) => "cannot use console socket if no-frills will not detach or allocate tty",

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Result;
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 /// Standard input in raw mode: what is typed reaches the container as it is, ^C included. Dropping it
 /// gives the terminal back.
@@ -57,10 +57,17 @@ impl Drop for Raw {
     }
 }
 
-/// Gives the container's terminal the window size of ours: that of the first standard descriptor that is
-/// a terminal. If none is, the size stays as the config has it.
-pub(crate) fn copy_size(to: BorrowedFd<'_>) -> Result<()> {
+/// The size of our window, rows and columns: that of the first standard descriptor that is a terminal.
+pub(crate) fn size() -> Option<(u16, u16)> {
+    window().map(|size| (size.ws_row, size.ws_col))
+}
+
+fn window() -> Option<Winsize> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let size = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().find_map(|fd| tcgetwinsize(fd).ok());
-    size.map_or(Ok(()), |size| tcsetwinsize(to, size))
+    [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().find_map(|fd| tcgetwinsize(fd).ok())
+}
+
+/// Gives the container's terminal the size of our window. If there is none, the size stays as the config has it.
+pub(crate) fn copy_size(to: BorrowedFd<'_>) -> Result<()> {
+    window().map_or(Ok(()), |size| tcsetwinsize(to, size))
 }

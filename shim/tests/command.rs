@@ -53,6 +53,7 @@ fn help_texts() {
         "state",
         "kill",
         "delete",
+        "exec",
         "list",
         "ps",
         "spec",
@@ -60,7 +61,7 @@ fn help_texts() {
         "plan",
         "completion",
         "help",
-        "exec",
+        "pause",
     ] {
         let (status, help, stderr) = outcome(&[command, "--help"]);
         assert_eq!((status, stderr.as_str()), (0, ""));
@@ -203,7 +204,7 @@ fn a_failure_is_one_line_of_the_log() {
             &["create", "--bundle", "/nonexistent", "a"],
             "opening /nonexistent/config.json: ENOENT (no such file or directory)",
         ),
-        (&["exec", "a", "sh"], "no-frills exec: not supported by this version"),
+        (&["pause", "a"], "no-frills pause: not supported by this version"),
     ] {
         let (status, stdout, stderr) = outcome(&[&arguments[..], command].concat());
         assert_eq!((status, stdout.as_str()), (1, ""), "{command:?}");

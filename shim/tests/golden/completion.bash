@@ -44,6 +44,32 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'create --preserve-fds')
 		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --process'|'exec -p')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'exec --cwd')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --env'|'exec -e')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --user'|'exec -u')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --additional-gids'|'exec -g')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --cap'|'exec -c')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --process-label')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --apparmor')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --console-socket')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'exec --pidfd-socket')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'exec --pid-file')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'exec --preserve-fds')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'exec --cgroup')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
 	'list --format'|'list -f')
 		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
 	'ps --format'|'ps -f')
@@ -52,10 +78,11 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	case $command in
-	'') words='run create start state kill delete list ps spec features plan completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
+	'') words='run create start exec state kill delete list ps spec features plan completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
 	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --help' ;;
 	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --help' ;;
 	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
+	exec) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --process --tty --cwd --env --user --additional-gids --cap --no-new-privs --process-label --apparmor --console-socket --pidfd-socket --pid-file --preserve-fds --detach --cgroup --ignore-paused --help' ;;
 	state) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
 	kill) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --all --help' ;;
 	delete) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --force --help' ;;
@@ -65,7 +92,7 @@ _no_frills() {
 	features) words='--help' ;;
 	plan) words='--json --no-pivot --no-new-keyring --help' ;;
 	completion) words='bash zsh fish --help' ;;
-	help) words='run create start state kill delete list ps spec features plan completion help --help' ;;
+	help) words='run create start exec state kill delete list ps spec features plan completion help --help' ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 	[[ $command != plan ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current")

@@ -11,6 +11,7 @@ _no_frills_commands() {
 		'run:create and start a container, wait for its end and delete it'
 		'create:create a container, ready to start'
 		'start:start the process of a created container'
+		'exec:run another process in a container'
 		'state:print the state of a container as JSON'
 		'kill:send a signal (SIGTERM unless given) to the process of a container'
 		'delete:delete a stopped container and all that it holds'
@@ -47,14 +48,14 @@ _no_frills() {
 		_arguments \
 		'--bundle[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
 		'-b[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
-		'--console-socket[unix socket that is sent the container'\''s terminal]:file:_files' \
-		'--pidfd-socket[unix socket that is sent a pidfd of the container'\''s process]:file:_files' \
-		'--pid-file[file to write the pid of the container'\''s process to]:file:_files' \
+		'--console-socket[unix socket that is sent the terminal]:file:_files' \
+		'--pidfd-socket[unix socket that is sent a pidfd of the process]:file:_files' \
+		'--pid-file[file to write the pid of the process to]:file:_files' \
 		'--no-pivot[do not use pivot_root, for a root file system on a ramdisk]' \
 		'--no-new-keyring[keep the caller'\''s session keyring]' \
-		'--preserve-fds[pass N file descriptors, from 3 on, to the container]:number:' \
-		'--detach[return once the container runs]' \
-		'-d[return once the container runs]' \
+		'--preserve-fds[pass N file descriptors, from 3 on, to the process]:number:' \
+		'--detach[return once the program runs]' \
+		'-d[return once the program runs]' \
 		'--keep[do not delete the container when it has exited]' \
 		'--no-subreaper[do not adopt and reap processes that a container without a pid namespace orphans]' \
 		'--help[print this help]' \
@@ -64,17 +65,46 @@ _no_frills() {
 		_arguments \
 		'--bundle[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
 		'-b[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
-		'--console-socket[unix socket that is sent the container'\''s terminal]:file:_files' \
-		'--pidfd-socket[unix socket that is sent a pidfd of the container'\''s process]:file:_files' \
-		'--pid-file[file to write the pid of the container'\''s process to]:file:_files' \
+		'--console-socket[unix socket that is sent the terminal]:file:_files' \
+		'--pidfd-socket[unix socket that is sent a pidfd of the process]:file:_files' \
+		'--pid-file[file to write the pid of the process to]:file:_files' \
 		'--no-pivot[do not use pivot_root, for a root file system on a ramdisk]' \
 		'--no-new-keyring[keep the caller'\''s session keyring]' \
-		'--preserve-fds[pass N file descriptors, from 3 on, to the container]:number:' \
+		'--preserve-fds[pass N file descriptors, from 3 on, to the process]:number:' \
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1: :' ;;
 	start)
 		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
+	exec)
+		_arguments \
+		'--process[file with the process as in config.json; flags that change the container'\''s own then have no effect]:file:_files' \
+		'-p[file with the process as in config.json; flags that change the container'\''s own then have no effect]:file:_files' \
+		'--tty[give the process a terminal]' \
+		'-t[give the process a terminal]' \
+		'--cwd[working directory in the container (the container'\''s own unless given)]:text:' \
+		'--env[set an environment variable; may be repeated]:text:' \
+		'-e[set an environment variable; may be repeated]:text:' \
+		'--user[ids to run as, numbers (the container'\''s own unless given)]:text:' \
+		'-u[ids to run as, numbers (the container'\''s own unless given)]:text:' \
+		'--additional-gids[one more group; may be repeated]:number:' \
+		'-g[one more group; may be repeated]:number:' \
+		'--cap[add a capability, though not to the inheritable ones; may be repeated]:text:' \
+		'-c[add a capability, though not to the inheritable ones; may be repeated]:text:' \
+		'--no-new-privs[let no program that the process executes gain privileges]' \
+		'--process-label[SELinux label of the process]:text:' \
+		'--apparmor[AppArmor profile of the process]:text:' \
+		'--console-socket[unix socket that is sent the terminal]:file:_files' \
+		'--pidfd-socket[unix socket that is sent a pidfd of the process]:file:_files' \
+		'--pid-file[file to write the pid of the process to]:file:_files' \
+		'--preserve-fds[pass N file descriptors, from 3 on, to the process]:number:' \
+		'--detach[return once the program runs]' \
+		'-d[return once the program runs]' \
+		'--cgroup[run the process in this cgroup, which exists below the container'\''s]:text:' \
+		'--ignore-paused[take a paused container too\: the process runs when it is resumed]' \
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1:container:_no_frills_containers' ;;
@@ -143,7 +173,7 @@ _no_frills() {
 		_arguments \
 		'--help[print this help]' \
 		'-h[print this help]' \
-		'1:word:(run create start state kill delete list ps spec features plan completion help)' ;;
+		'1:word:(run create start exec state kill delete list ps spec features plan completion help)' ;;
 	esac
 }
 compdef _no_frills no-frills
