@@ -128,11 +128,9 @@ fn change(process: Value, flags: &Values, command: &[OsString]) -> Result<Value,
     let args: Result<Vec<Value>, String> = command.iter().map(|word| text(word, "the command")).collect();
     process.insert("args".to_owned(), Value::Array(args?));
     process.insert("terminal".to_owned(), Value::Bool(flags.has(&flags::TTY)));
-    for (flag, name) in [
-        (&flags::CWD, "cwd"),
-        (&flags::APPARMOR, "apparmorProfile"),
-        (&flags::PROCESS_LABEL, "selinuxLabel"),
-    ] {
+    for (flag, name) in
+        [(&flags::CWD, "cwd"), (&flags::APPARMOR, "apparmorProfile"), (&flags::PROCESS_LABEL, "selinuxLabel")]
+    {
         if let Some(value) = given(flags, flag) {
             process.insert(name.to_owned(), text(value, flag.name)?);
         }

@@ -116,12 +116,8 @@ pub(crate) static BUNDLE: Flag = Flag {
     help: "the bundle's directory (the current one unless given)",
 };
 
-pub(crate) static CONSOLE_SOCKET: Flag = Flag {
-    name: "console-socket",
-    short: None,
-    takes: Takes::File,
-    help: "unix socket that is sent the terminal",
-};
+pub(crate) static CONSOLE_SOCKET: Flag =
+    Flag { name: "console-socket", short: None, takes: Takes::File, help: "unix socket that is sent the terminal" };
 
 pub(crate) static PIDFD_SOCKET: Flag = Flag {
     name: "pidfd-socket",
@@ -130,12 +126,8 @@ pub(crate) static PIDFD_SOCKET: Flag = Flag {
     help: "unix socket that is sent a pidfd of the process",
 };
 
-pub(crate) static PID_FILE: Flag = Flag {
-    name: "pid-file",
-    short: None,
-    takes: Takes::File,
-    help: "file to write the pid of the process to",
-};
+pub(crate) static PID_FILE: Flag =
+    Flag { name: "pid-file", short: None, takes: Takes::File, help: "file to write the pid of the process to" };
 
 pub(crate) static NO_PIVOT: Flag = Flag {
     name: "no-pivot",
@@ -211,19 +203,11 @@ pub(crate) static NO_NEW_PRIVS: Flag = Flag {
     help: "let no program that the process executes gain privileges",
 };
 
-pub(crate) static PROCESS_LABEL: Flag = Flag {
-    name: "process-label",
-    short: None,
-    takes: Takes::Text("LABEL"),
-    help: "SELinux label of the process",
-};
+pub(crate) static PROCESS_LABEL: Flag =
+    Flag { name: "process-label", short: None, takes: Takes::Text("LABEL"), help: "SELinux label of the process" };
 
-pub(crate) static APPARMOR: Flag = Flag {
-    name: "apparmor",
-    short: None,
-    takes: Takes::Text("PROFILE"),
-    help: "AppArmor profile of the process",
-};
+pub(crate) static APPARMOR: Flag =
+    Flag { name: "apparmor", short: None, takes: Takes::Text("PROFILE"), help: "AppArmor profile of the process" };
 
 pub(crate) static CGROUP: Flag = Flag {
     name: "cgroup",

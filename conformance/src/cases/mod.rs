@@ -4,6 +4,7 @@ mod commands;
 mod devices;
 mod engines;
 mod errors;
+mod exec;
 mod hooks;
 mod lifecycle;
 mod mount_extensions;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Vec<Case> {
         devices::cases(),
         namespaces::cases(),
         terminals::cases(),
+        exec::cases(),
         commands::cases(),
         security::cases(),
         races::cases(),

@@ -396,7 +396,8 @@ fn rlimit_beyond(t: &Test) -> Verdict {
     Ok(())
 }
 
-fn signals_are_clean(status: &str) -> Verdict {
+/// No signal is blocked or ignored in a process of this status.
+pub(crate) fn signals_are_clean(status: &str) -> Verdict {
     // 32 and 33 belong to the C library, which lets nobody else set them.
     let library: u64 = 0b11 << 31;
     for key in ["SigBlk", "SigIgn", "SigPnd", "ShdPnd"] {
