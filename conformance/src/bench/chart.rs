@@ -97,9 +97,11 @@ fn write_panels(body: &mut String, figures: &Figures, subject: &str) -> Result<f
 
 fn panels<'a>(figures: &'a Figures, subject: &str) -> Vec<Panel<'a>> {
     let life = |tool: &ToolFigures| tool.life.as_ref().map(|life| life.total.median);
+    let exec = |tool: &ToolFigures| tool.life.as_ref().map(|life| life.exec.median);
     let mut panels = vec![
         times(figures, subject, "run /bin/true, default spec (ms)", |tool| Some(tool.run.median)),
         times(figures, subject, "create + start + state + kill + delete, single commands (ms)", life),
+        times(figures, subject, "exec of /bin/true in a running container (ms)", exec),
         plain(figures, "system calls of one run, all processes", |tool| {
             let calls = tool.counts.total_calls()?;
             Some((calls as f64, calls.to_string()))

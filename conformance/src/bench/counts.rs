@@ -1,4 +1,4 @@
-//! What a `run` takes that no noise changes: system calls, page faults, memory.
+//! What a command takes that no noise changes: system calls, page faults, memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::figures::median;
+use crate::measure;
 use crate::world::{Payload, Tool, World};
 
 /// How often memory and faults are looked at.
@@ -30,16 +31,29 @@ impl Counts {
     }
 }
 
-pub(crate) fn of(world: &World, tool: &Tool) -> Result<Counts, String> {
+/// Of a `run`.
+pub(crate) fn of_run(world: &World, tool: &Tool) -> Result<Counts, String> {
+    of(world, &world.run(tool, Payload::True))
+}
+
+/// Of an `exec` in a container that runs; none for the floor.
+pub(crate) fn of_exec(world: &World, tool: &Tool) -> Result<Option<Counts>, String> {
+    if tool.is_floor() {
+        return Ok(None);
+    }
+    measure::while_running(world, tool, || of(world, &world.exec(tool))).map(Some)
+}
+
+fn of(world: &World, words: &Command) -> Result<Counts, String> {
     let (mut faults, mut maxrss, mut own_peak) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        let used = used(world, tool)?;
+        let used = used(world, words)?;
         faults.push(number(&used, "minflt") + number(&used, "majflt"));
         maxrss.push(number(&used, "maxrss_kb"));
         own_peak.push(number(&used, "vmhwm_kb"));
     }
     Ok(Counts {
-        calls: calls(world, tool)?,
+        calls: calls(world, words)?,
         faults: median(&faults),
         maxrss: median(&maxrss),
         own_peak: median(&own_peak),
@@ -50,12 +64,12 @@ fn number(value: &Value, name: &str) -> f64 {
     value.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN)
 }
 
-/// Runs the tool under `floor --spawn`.
-fn used(world: &World, tool: &Tool) -> Result<Value, String> {
+/// Runs the command under `floor --spawn`.
+fn used(world: &World, words: &Command) -> Result<Value, String> {
     let floor = world.tools.iter().find(|tool| tool.is_floor()).ok_or("no floor")?;
     let mut command = world.quiet(&floor.path);
     command.arg("--spawn");
-    append(&mut command, &world.run(tool, Payload::True));
+    append(&mut command, words);
     let output = command.stdout(Stdio::piped()).output().map_err(|e| format!("{command:?}: {e}"))?;
     let used: Value =
         serde_json::from_slice(&output.stdout).map_err(|e| format!("{command:?}: {e}\n{}", world.errors()))?;
@@ -65,12 +79,12 @@ fn used(world: &World, tool: &Tool) -> Result<Value, String> {
     }
 }
 
-/// Runs the tool under strace and counts the calls.
-fn calls(world: &World, tool: &Tool) -> Result<Option<BTreeMap<String, u64>>, String> {
+/// Runs the command under strace and counts the calls.
+fn calls(world: &World, words: &Command) -> Result<Option<BTreeMap<String, u64>>, String> {
     let trace = world.scratch("trace");
     let mut command = world.quiet("strace");
     command.args(["-f", "-qq", "-o"]).arg(&trace);
-    append(&mut command, &world.run(tool, Payload::True));
+    append(&mut command, words);
     match command.status() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(format!("{command:?}: {e}")),

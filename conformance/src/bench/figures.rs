@@ -24,12 +24,16 @@ pub(crate) struct ToolFigures {
     /// None for the floor.
     pub(crate) life: Option<Life>,
     pub(crate) counts: Counts,
+    /// None for the floor, as the life.
+    pub(crate) exec_counts: Option<Counts>,
 }
 
 pub(crate) struct Life {
     pub(crate) total: Spread,
     pub(crate) commands: [Spread; 5],
     pub(crate) death: Spread,
+    /// `exec` of /bin/true meanwhile.
+    pub(crate) exec: Spread,
 }
 
 /// Times in microseconds.
@@ -51,7 +55,7 @@ impl Figures {
         world: &World,
         rounds: usize,
         samples: &[Samples],
-        counts: Vec<Counts>,
+        counts: Vec<(Counts, Option<Counts>)>,
         different: Vec<String>,
     ) -> Self {
         let tools = world.tools.iter().zip(samples).zip(counts).map(|((tool, samples), counts)| ToolFigures {
@@ -62,8 +66,10 @@ impl Figures {
                 total: Spread::of(&samples.life),
                 commands: samples.commands.each_ref().map(|times| Spread::of(times)),
                 death: Spread::of(&samples.death),
+                exec: Spread::of(&samples.exec),
             }),
-            counts,
+            counts: counts.0,
+            exec_counts: counts.1,
         });
         Self {
             // Without what a vendor appends.

@@ -27,6 +27,8 @@ pub(crate) struct Samples {
     pub(crate) commands: [Vec<f64>; 5],
     /// The sum of the five.
     pub(crate) life: Vec<f64>,
+    /// `exec` in the container while it runs, in no sum; empty for the floor.
+    pub(crate) exec: Vec<f64>,
     /// From the end of `kill` to the death, in no sum.
     pub(crate) death: Vec<f64>,
 }
@@ -57,6 +59,7 @@ impl Samples {
             mine.extend(theirs);
         }
         self.life.extend(other.life);
+        self.exec.extend(other.exec);
         self.death.extend(other.death);
     }
 }
@@ -84,6 +87,9 @@ fn one_round(world: &World, tool: &Tool, settle: Duration) -> Result<Samples, St
     // What the runtime says is checked, and the container's process found, between the measured commands.
     let init = running(&fs::read_to_string(&answer).map_err(|e| format!("{}: {e}", answer.display()))?)
         .map_err(|why| format!("{}: state: {why}", tool.name))?;
+    pause();
+    once.exec.push(time(world, world.exec(tool))?);
+    pause();
     let mut kill = command(world, tool, "kill");
     kill.arg("KILL");
     let kill = time(world, kill)?;
@@ -97,6 +103,26 @@ fn one_round(world: &World, tool: &Tool, settle: Duration) -> Result<Samples, St
         list.push(time);
     }
     Ok(once)
+}
+
+/// Does something while a container of the tool's runs.
+pub(crate) fn while_running<T>(
+    world: &World,
+    tool: &Tool,
+    deed: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    time(world, world.create(tool, Payload::Sleep))?;
+    time(world, command(world, tool, "start"))?;
+    let state = command(world, tool, "state").stdout(Stdio::piped()).output();
+    let state = state.map_err(|e| format!("{}: state: {e}", tool.name))?;
+    let init = running(&String::from_utf8_lossy(&state.stdout))?;
+    let outcome = deed();
+    let mut kill = command(world, tool, "kill");
+    kill.arg("KILL");
+    time(world, kill)?;
+    wait_for_death(init)?;
+    time(world, command(world, tool, "delete"))?;
+    outcome
 }
 
 fn command(world: &World, tool: &Tool, name: &str) -> Command {

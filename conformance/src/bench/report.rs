@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::counts::Counts;
 use crate::figures::{Figures, Spread, ToolFigures};
 use crate::measure::COMMANDS;
 
@@ -62,15 +63,29 @@ fn write_table(text: &mut String, figures: &Figures) -> std::fmt::Result {
         writeln!(text)?;
     }
 
+    writeln!(text, "\nexec of /bin/true in a running container, milliseconds")?;
+    write!(text, "{:12} {:>8} {:>8} {:>8}", "", "median", "p10", "p90")?;
+    headings(text, figures, |other| other.life.is_some())?;
+    for (tool, life) in lives(figures) {
+        write!(text, "{:12} {}", tool.name, times(life.exec))?;
+        ratios(text, figures, life.exec.median, |other| other.life.as_ref().map(|life| life.exec.median))?;
+    }
+
     writeln!(text, "\none run: system calls of all processes, page faults, memory in KiB")?;
+    write_counts(text, figures.tools.iter().map(|tool| (tool, &tool.counts)))?;
+    writeln!(text, "\none exec: the same")?;
+    write_counts(text, figures.tools.iter().filter_map(|tool| Some((tool, tool.exec_counts.as_ref()?))))?;
+    writeln!(text, "peak: VmHWM of the command's own process at its exit; maxrss: what wait4 says, the largest of it")?;
+    writeln!(text, "and of the children it waited for, /bin/true among them; faults: of it and of those children")
+}
+
+fn write_counts<'a>(text: &mut String, all: impl Iterator<Item = (&'a ToolFigures, &'a Counts)>) -> std::fmt::Result {
     writeln!(text, "{:12} {:>8} {:>8} {:>8} {:>8}", "", "calls", "faults", "peak", "maxrss")?;
-    for tool in &figures.tools {
-        let counts = &tool.counts;
+    for (tool, counts) in all {
         let calls = counts.total_calls().map_or_else(|| "-".to_owned(), |calls| calls.to_string());
         writeln!(text, "{:12} {calls:>8} {:>8} {:>8} {:>8}", tool.name, counts.faults, counts.own_peak, counts.maxrss)?;
     }
-    writeln!(text, "peak: VmHWM of the command's own process at its exit; maxrss: what wait4 says, the largest of it")?;
-    writeln!(text, "and of the children it waited for, /bin/true among them; faults: of it and of those children")
+    Ok(())
 }
 
 fn lives(figures: &Figures) -> impl Iterator<Item = (&ToolFigures, &crate::figures::Life)> {
@@ -125,17 +140,34 @@ fn tool_json(figures: &Figures, tool: &ToolFigures) -> Value {
             "ratios": ratios_json(figures, life.total.median, |other| other.life.as_ref().map(|life| life.total.median)),
         })
     });
-    json!({
+    let exec = tool.life.as_ref().zip(tool.exec_counts.as_ref()).map(|(life, counts)| {
+        let mut exec = counts_json(counts);
+        exec["time"] = spread_json(life.exec);
+        exec["ratios"] =
+            ratios_json(figures, life.exec.median, |other| other.life.as_ref().map(|life| life.exec.median));
+        exec
+    });
+    let mut json = json!({
         "name": tool.name,
         "version": tool.version,
         "run": spread_json(tool.run),
         "run_ratios": ratios_json(figures, tool.run.median, |other| Some(other.run.median)),
         "lifecycle": life,
-        "system_calls": tool.counts.total_calls(),
-        "system_calls_by_name": tool.counts.calls,
-        "page_faults": tool.counts.faults,
-        "own_peak": tool.counts.own_peak,
-        "maxrss": tool.counts.maxrss,
+        "exec": exec,
+    });
+    if let (Value::Object(json), Value::Object(counts)) = (&mut json, counts_json(&tool.counts)) {
+        json.extend(counts);
+    }
+    json
+}
+
+fn counts_json(counts: &Counts) -> Value {
+    json!({
+        "system_calls": counts.total_calls(),
+        "system_calls_by_name": counts.calls,
+        "page_faults": counts.faults,
+        "own_peak": counts.own_peak,
+        "maxrss": counts.maxrss,
     })
 }
 

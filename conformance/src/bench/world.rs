@@ -149,6 +149,13 @@ impl World {
         command
     }
 
+    /// The command line that runs /bin/true in the container that runs.
+    pub(crate) fn exec(&self, tool: &Tool) -> Command {
+        let mut command = self.runtime(tool, "exec");
+        command.arg(id(tool)).args(Payload::True.args());
+        command
+    }
+
     pub(crate) fn create(&self, tool: &Tool, payload: Payload) -> Command {
         let mut command = self.runtime(tool, "create");
         command.arg("--bundle").arg(self.bundle(tool, payload)).arg(id(tool));

@@ -79,7 +79,11 @@ fn bench(options: &Options) -> Result<(), String> {
     let world = world::World::new(&options.floor, &options.runtimes)?;
     let different = measure::compare_mounts(&world)?;
     let samples = measure::rounds(&world, options.rounds, options.settle)?;
-    let counts = world.tools.iter().map(|tool| counts::of(&world, tool)).collect::<Result<Vec<_>, _>>()?;
+    let counts = world
+        .tools
+        .iter()
+        .map(|tool| Ok((counts::of_run(&world, tool)?, counts::of_exec(&world, tool)?)))
+        .collect::<Result<Vec<_>, String>>()?;
     world.check_nothing_left()?;
     let figures = figures::Figures::new(&world, options.rounds, &samples, counts, different);
     print!("{}", report::table(&figures));

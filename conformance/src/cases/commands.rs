@@ -6,8 +6,10 @@ use serde_json::Value;
 
 use crate::bundle::Test;
 use crate::case::{Case, case};
+use crate::cases::process::status_line;
 use crate::expect::{Verdict, check, contains, same, some};
 use crate::kind::Kind;
+use crate::terminal;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -33,6 +35,11 @@ pub(crate) fn cases() -> Vec<Case> {
             .known_failure(Kind::Crun, "a flag with one dash and many letters is read letter by letter"),
         case("commands/flags-after-id", "flags after the id are taken", flags_after)
             .known_failure(Kind::Crun, "flags come before the id"),
+        case("commands/pidfd-socket", "create --pidfd-socket and run --pidfd-socket send a pidfd", pidfd_socket)
+            .skip(Kind::Crun, "has no such flag"),
+        case("commands/pidfd-socket-nowhere", "a pidfd socket that nobody listens on is refused", pidfd_nowhere)
+            .known_failure(Kind::Runc, "1.3.6 leaves the container behind")
+            .skip(Kind::Crun, "has no such flag"),
         case("commands/root-made", "the state root is made, with its parents", root_made),
         case("commands/plan", "plan prints the steps with their pointers and needs nothing but the bundle", plan)
             .only(Kind::NoFrills, "its own command"),
@@ -179,6 +186,37 @@ fn flags_after(t: &Test) -> Verdict {
     t.runtime(&args)?.exits(0)?;
     t.runtime(&["delete", &b.id, "-f"])?.exits(0)?;
     b.is_gone()
+}
+
+fn pidfd_socket(t: &Test) -> Verdict {
+    for verb in ["create", "run"] {
+        let b = t.bundle()?.idle();
+        b.save()?;
+        let path = t.path(&format!("{verb}.sock"));
+        let listener = terminal::listen(&path)?;
+        let (socket, pid_file) = (path.to_string_lossy(), b.pid_file());
+        let pid_file = pid_file.to_string_lossy();
+        let mut flags = vec!["--pid-file", &pid_file, "--pidfd-socket", &socket];
+        flags.extend((verb == "run").then_some("--detach"));
+        t.output_of(b.command(verb, &flags))?.exits(0)?;
+        let pidfd = terminal::receive(&listener)?;
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd)))?;
+        same("the pid of the pidfd", status_line(&info, "Pid")?, b.pid()?.as_raw_nonzero().to_string())?;
+        rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL)?;
+        same("status", b.ended()?, 137)?;
+    }
+    Ok(())
+}
+
+fn pidfd_nowhere(t: &Test) -> Verdict {
+    for verb in ["create", "run"] {
+        let b = t.bundle()?.args(&["true"]);
+        b.save()?;
+        let refused = t.output_of(b.command(verb, &["--pidfd-socket", "/no/such/socket"]))?;
+        refused.refuses(t, "/no/such/socket", &["/no/such/socket"])?;
+        b.is_gone()?;
+    }
+    Ok(())
 }
 
 fn root_made(t: &Test) -> Verdict {
