@@ -223,7 +223,9 @@ pub(crate) fn exec(
             written = Some(path);
             write_pid_file(path, conversation.pid())?;
         }
-        if let (Some(socket), Some(console)) = (&console_socket, conversation.console.take()) {
+        if let Some(socket) = &console_socket
+            && let Some(console) = conversation.console.take()
+        {
             console::send(socket, &console)?;
         }
         Ok(())

@@ -120,7 +120,7 @@ fn cwd_relative(t: &Test) -> Verdict {
 fn cwd_by_descriptor(t: &Test) -> Verdict {
     let b = running(t)?;
     for number in 3..24 {
-        for path in [format!("/proc/self/fd/{number}"), format!("/proc/self/fd/{number}/../../..")] {
+        for path in [format!("/proc/self/fd/{number}"), format!("/proc/1/fd/{number}")] {
             let refused = exec(&b, &["--cwd", &path], &["ls"])?;
             check(refused.status != 0, || format!("--cwd {path}: {:?}", refused.stdout()))?;
             same("output", refused.stdout()?.as_str(), "")?;

@@ -263,7 +263,8 @@ fn keyring(t: &Test) -> Verdict {
     let b = run(t.bundle()?.set("/linux/maskedPaths", json!([])))?;
     let out = output(&b, &[], &["cat", "/proc/keys"])?;
     let own = out.lines().filter(|line| line.contains("keyring") && line.contains(&b.id)).count();
-    same("keyrings named after the container", own, 1)
+    // One of its own, or the one of the container's process.
+    check(own > 0, || format!("no keyring is named after the container: {out}"))
 }
 
 fn pid_in(path: &Path) -> Verdict<Pid> {
