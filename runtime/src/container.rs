@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::bundle::Bundle;
 use crate::config::{Config, Moment};
 use crate::error::{Error, Result};
-use crate::exec::{Exec, ExecOptions, ProcessConfig, exec, process_of};
+use crate::exec::{Exec, ExecOptions, ProcessConfig, There, exec, process_of};
 use crate::hooks::{self, Inside};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
 use crate::notify::NotifySocket;
@@ -114,6 +114,7 @@ impl Runtime {
         let directory = Directory::new(&self.root, id)?;
         let launched = launch(&directory, || self.init.get(), bundle, options, goal)?;
         Ok(Container {
+            document: OnceLock::new(),
             directory,
             record: launched.record,
             pidfd: Some(launched.pidfd),
@@ -131,9 +132,10 @@ impl Runtime {
     /// [`Error::NotFound`]; [`Error::Incomplete`] when the command that creates it has not finished.
     pub fn container(&self, id: &str) -> Result<Container> {
         let directory = self.directory(id)?;
-        let Some(record) = directory.read()? else { return Err(Error::Incomplete(id.to_owned())) };
+        let Some((record, document)) = directory.read_whole()? else { return Err(Error::Incomplete(id.to_owned())) };
         let pidfd = open_process(&record)?;
         Ok(Container {
+            document: OnceLock::from(document),
             directory,
             record,
             pidfd,
@@ -199,6 +201,8 @@ fn missing_is_deleted(result: Result<Vec<String>>, force: bool) -> Result<Vec<St
 pub struct Container {
     directory: Directory,
     record: Record,
+    /// The configuration that it was created with, once it was read.
+    document: OnceLock<Vec<u8>>,
     /// `None`: its process has ended and is gone.
     pidfd: Option<OwnedFd>,
     warnings: Vec<String>,
@@ -440,7 +444,14 @@ impl Container {
         reason = "the caller's descriptors in it are closed, now that the process has them"
     )]
     pub fn exec(&self, process: &ProcessConfig, options: ExecOptions) -> Result<Exec> {
-        exec(&self.directory, self.init.get()?, process, &options)
+        let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
+        let there = There {
+            directory: &self.directory,
+            record: &self.record,
+            document: self.document()?,
+            process: pidfd.as_fd(),
+        };
+        exec(&there, self.init.get()?, process, &options)
     }
 
     /// The `process` object of the configuration that it was created with.
@@ -448,7 +459,17 @@ impl Container {
     /// # Errors
     /// When its state cannot be read.
     pub fn process(&self) -> Result<Value> {
-        process_of(&self.directory)
+        process_of(self.document()?)
+    }
+
+    /// The configuration that it was created with. It never changes, so it is read once.
+    fn document(&self) -> Result<&[u8]> {
+        if let Some(document) = self.document.get() {
+            return Ok(document);
+        }
+        let incomplete = || Error::Incomplete(self.id().to_owned());
+        let (_, document) = self.directory.read_whole()?.ok_or_else(incomplete)?;
+        Ok(self.document.get_or_init(|| document))
     }
 
     /// The pids of all its processes as the host sees them; none when it has stopped.
@@ -486,7 +507,7 @@ impl Container {
 }
 
 /// A descriptor for a recorded process, if it is still the one that was recorded.
-pub(crate) fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
+fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
     let Some(process) = record.process else { return Ok(None) };
     let pidfd = match pidfd::open(process.pid) {
         Err(Errno::ESRCH) => return Ok(None),

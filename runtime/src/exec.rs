@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::compile::{CompileOptions, compile_exec};
 use crate::config::{Config, ConfigError, Process};
 use crate::console;
-use crate::container::{ExitStatus, open_process};
+use crate::container::ExitStatus;
 use crate::error::{Error, Result};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::launch::{explain_spawn, write_pid_file};
@@ -158,41 +158,49 @@ impl Exec {
 }
 
 /// The `process` object of the configuration that a container was made with.
-pub(crate) fn process_of(directory: &Directory) -> Result<Value> {
-    let (journal, _) = directory.lock_shared()?;
-    let document = journal.document()?.ok_or_else(|| Error::Incomplete(directory.id().to_owned()))?;
-    let mut value: Value = serde_json::from_slice(&document)
+pub(crate) fn process_of(document: &[u8]) -> Result<Value> {
+    let mut value: Value = serde_json::from_slice(document)
         .map_err(|error| ConfigError::new("", format!("not JSON any more: {error}")))?;
     Ok(value.get_mut("process").map(Value::take).unwrap_or_default())
 }
 
-/// Runs a process in the container of a directory.
+/// A container, as it was when it was opened.
+pub(crate) struct There<'a> {
+    pub(crate) directory: &'a Directory,
+    pub(crate) record: &'a Record,
+    /// The configuration that it was made with.
+    pub(crate) document: &'a [u8],
+    /// A pidfd of its first process.
+    pub(crate) process: BorrowedFd<'a>,
+}
+
+/// Runs a process in a container.
 pub(crate) fn exec(
-    directory: &Directory,
+    there: &There<'_>,
     init: BorrowedFd<'_>,
     process: &ProcessConfig,
     options: &ExecOptions,
 ) -> Result<Exec> {
+    let There { directory, record, document, process: container } = *there;
     // Until the program runs, so that nobody deletes the container meanwhile.
-    let (journal, record) = directory.lock_shared()?;
-    let document = journal.document()?.ok_or_else(|| Error::Incomplete(directory.id().to_owned()))?;
-    let container = open_process(&record)?.ok_or(Error::NotRunning)?;
+    let _journal = directory.lock_shared()?;
+    // While its process lives the container has not been deleted, and the name is no other's.
     if pidfd::has_ended(&container).map_err(Error::system("looking at the container's process"))? {
         return Err(Error::NotRunning);
     }
-    let config = Config::from_json(&document)?;
+    let config = Config::from_json(document)?;
     config.check_ids(&process.process)?;
     security::check(&process.process)?;
     let program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
     let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
-    let cgroup = cgroup_for(&hierarchy, &record, options.cgroup.as_deref())?;
+    let cgroup = cgroup_for(&hierarchy, record, options.cgroup.as_deref())?;
     if !options.ignore_paused && cgroup.frozen()? {
         return Err(Error::Paused);
     }
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
-    let sources = open_first(&program, Some(container.as_fd()))?;
+    let sources = open_first(&program, Some(container))?;
     let name = process.process.args.first().map_or("", String::as_str);
-    let mut conversation = Init::new(&program, name, sources, Some(container.as_fd()))?;
+    let mut conversation = Init::new(&program, name, sources, Some(container))?;
     conversation.warnings.extend_from_slice(&process.warnings);
 
     let mut written = None;
@@ -208,7 +216,7 @@ pub(crate) fn exec(
             // It has handed its controllers down, as an init system in the container does: then no process may be
             // where they were, and the first one of the container has gone elsewhere.
             Err(failure) if failure.errno == Errno::EBUSY && options.cgroup.is_none() => {
-                let cgroup = cgroup_of_process(&hierarchy, &record)?;
+                let cgroup = cgroup_of_process(&hierarchy, record)?;
                 let spawned = conversation.spawn(init, given, cgroup.open()?.as_fd());
                 spawned.map_err(|failure| explain_spawn(Some(&cgroup), failure))?;
             }
@@ -218,7 +226,8 @@ pub(crate) fn exec(
         let Some(stat) = ProcessStat::read(conversation.pid())? else {
             return Err(conversation.ended());
         };
-        conversation.run(u64::from(stat.ignored_signals))?;
+        conversation.settle()?;
+        // Before the program runs, which may end at once.
         if let Some(path) = &options.pid_file {
             written = Some(path);
             write_pid_file(path, conversation.pid())?;
@@ -228,7 +237,7 @@ pub(crate) fn exec(
         {
             console::send(socket, &console)?;
         }
-        Ok(())
+        conversation.run(u64::from(stat.ignored_signals))
     };
     let outcome = steps(&mut conversation);
     let outcome = outcome.map_err(|error| {

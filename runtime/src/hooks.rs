@@ -117,6 +117,7 @@ impl Inside<'_> {
             init.spawn(self.init, given, self.cgroup).map_err(|failure| explain_spawn(None, failure))?;
             init.provide()?;
             let Some(stat) = ProcessStat::read(init.pid())? else { return Err(init.ended()) };
+            init.settle()?;
             init.run(stat.ignored_signals.into())
         };
         let outcome = become_it();

@@ -117,7 +117,7 @@ impl<'p> Init<'p> {
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(Error::system("copying a descriptor"));
         let mut made = Made { init: copy(init)?, cgroup: copy(cgroup)?, user_namespaces: Vec::new() };
         for (source, place) in first_batch(self.program).iter().zip(&mut self.sources) {
-            *place = Some(made.complete(source, place.take())?);
+            *place = made.complete(source, place.take())?;
         }
         self.made = Some(made);
         Ok(())
@@ -171,7 +171,7 @@ impl<'p> Init<'p> {
     /// Gives it all that it needs to be ready.
     pub(crate) fn provide(&mut self) -> Result<()> {
         let forks_first = self.program.forks == Forks::First;
-        if !forks_first {
+        if self.program.forks == Forks::No {
             self.prepare_child()?;
         }
         if !self.plan_is_sent {
@@ -185,19 +185,21 @@ impl<'p> Init<'p> {
         self.send_further_sources()
     }
 
+    /// Returns when it is the process that will run the program, and has nothing else left to do.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if self.program.forks != Forks::Last {
+            return self.follow(Kind::Ready);
+        }
+        self.follow(Kind::Forked)?;
+        self.prepare_child()
+    }
+
     /// Lets it run its program, and returns when it does.
     pub(crate) fn run(&mut self, ignored_signals: u64) -> Result<()> {
-        let forks_last = self.program.forks == Forks::Last;
-        if !forks_last {
-            self.set_scheduling()?;
-        }
-        self.tell(&Message { detail: ignored_signals, ..Message::new(Kind::Start) }, &[])?;
-        if forks_last {
-            self.follow(Kind::Forked)?;
-            // Not before: a process with a deadline may not fork, and there is SCHED_FLAG_RESET_ON_FORK.
-            self.set_scheduling()?;
-            self.tell(&Message::new(Kind::Continue), &[])?;
-        }
+        // Not before: a process with a deadline may not fork, and there is SCHED_FLAG_RESET_ON_FORK.
+        self.set_scheduling()?;
+        let kind = if self.program.forks == Forks::Last { Kind::Continue } else { Kind::Start };
+        self.tell(&Message { detail: ignored_signals, ..Message::new(kind) }, &[])?;
         self.follow(Kind::Start)
     }
 
@@ -228,13 +230,13 @@ impl<'p> Init<'p> {
     /// Sends the plan and the first sources, which are closed then.
     fn send_plan(&mut self) -> Result<()> {
         self.plan_is_sent = true;
-        let sources = std::mem::take(&mut self.sources).into_iter().map(opened).collect::<Result<Vec<_>>>()?;
+        let sources = std::mem::take(&mut self.sources);
         let plan = self.program.steps.bytes();
         let setup = Message { detail: plan.len() as u64, ..Message::new(Kind::Setup) };
         let mut head = [0; MESSAGE_MAX];
         let length = setup.encode(&mut head);
         let head = head.get(..length).unwrap_or(&head);
-        let mut attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut attached = descriptors(first_batch(self.program), &sources, self.container)?;
         for piece in plan.chunks(PLAN_PIECE) {
             match socket::send(&self.parent, &[head, piece], &attached) {
                 Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => {
@@ -255,11 +257,11 @@ impl<'p> Init<'p> {
                 let first = open_source(source, self.container)?;
                 match &mut self.made {
                     Some(made) => made.complete(source, first),
-                    None => opened(first),
+                    None => Ok(first),
                 }
             };
             let sources = batch.iter().map(open).collect::<Result<Vec<_>>>()?;
-            let attached: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
+            let attached = descriptors(batch, &sources, self.container)?;
             self.tell(&Message::new(Kind::Sources), &attached)?;
         }
         Ok(())
@@ -317,7 +319,10 @@ impl<'p> Init<'p> {
                 Kind::Warning => self.warnings.push(warning(self.program, &message)),
                 // What comes later may be from a process of the container that has got hold of the socket.
                 Kind::Console if !self.ready => self.console = received.attached,
-                Kind::Forked if until == Kind::Forked => self.replace_child(message.detail, received.attached)?,
+                Kind::Forked if until == Kind::Forked => {
+                    self.replace_child(message.detail, received.attached)?;
+                    self.ready |= self.program.forks == Forks::Last;
+                }
                 Kind::Sync if until == Kind::Sync => {}
                 _ => return Err(Error::InitEnded("it said what it has no reason to say".to_owned())),
             }
@@ -394,8 +399,18 @@ fn is_late(source: &Source) -> bool {
     }
 }
 
-fn opened(source: Option<OwnedFd>) -> Result<OwnedFd> {
-    source.ok_or_else(|| Error::system("opening what init needs")(Errno::EBADF))
+/// The descriptors of sources, in their order.
+fn descriptors(
+    sources: &[Source],
+    opened: &[Option<OwnedFd>],
+    container: Option<BorrowedFd<'_>>,
+) -> Result<Vec<RawFd>> {
+    let descriptor = |(source, opened): (&Source, &Option<OwnedFd>)| match (&source.kind, opened) {
+        (SourceKind::Container, _) => container.map(|container| container.as_raw_fd()),
+        (_, opened) => opened.as_ref().map(AsRawFd::as_raw_fd),
+    };
+    let all = sources.iter().zip(opened).map(descriptor);
+    all.map(|fd| fd.ok_or_else(|| Error::system("opening what init needs")(Errno::EBADF))).collect()
 }
 
 /// What has been made by the time that sources are sent.
@@ -408,7 +423,7 @@ struct Made {
 
 impl Made {
     /// What is left to do for a source that [`open_source`] has opened, or could not open.
-    fn complete(&mut self, source: &Source, first: Option<OwnedFd>) -> Result<OwnedFd> {
+    fn complete(&mut self, source: &Source, first: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
         let at = source.pointer;
         match (&source.kind, first) {
             (SourceKind::Tree { path, ids: Some(MappedIds { ids, recursive }), .. }, Some(tree)) => {
@@ -424,18 +439,18 @@ impl Made {
                     errno,
                 };
                 mount::map_ids(&tree, &self.user_namespace(ids, at)?, *recursive).map_err(failed)?;
-                Ok(tree)
+                Ok(Some(tree))
             }
             (SourceKind::UserNamespace(ids), _) => {
                 let copied = self.user_namespace(ids, at)?.try_clone_to_owned();
-                copied.map_err(Error::system("copying the descriptor of a user namespace"))
+                copied.map(Some).map_err(Error::system("copying the descriptor of a user namespace"))
             }
-            (SourceKind::Cgroup, _) => mount::clone_opened(&self.cgroup).map_err(|errno| Error::System {
+            (SourceKind::Cgroup, _) => mount::clone_opened(&self.cgroup).map(Some).map_err(|errno| Error::System {
                 pointer: at.to_string(),
                 action: "cloning the mount at the container's cgroup: open_tree".to_owned(),
                 errno,
             }),
-            (_, first) => opened(first),
+            (_, first) => Ok(first),
         }
     }
 
@@ -495,10 +510,8 @@ fn open_source(source: &Source, container: Option<BorrowedFd<'_>>) -> Result<Opt
         SourceKind::Tree { path, recursive, itself, .. } => open_tree(source.pointer, path, *recursive, *itself),
         SourceKind::Directory { path } => open_directory(source.pointer, path),
         SourceKind::Namespace { path, kind } => open_namespace(source.pointer, path, *kind),
-        SourceKind::Container => {
-            let copied = container.map(|container| container.try_clone_to_owned());
-            copied.unwrap_or_else(|| Err(Errno::ESRCH.into())).map_err(Error::system("taking the container's process"))
-        }
+        SourceKind::Container if container.is_some() => return Ok(None),
+        SourceKind::Container => Err(Error::system("taking the container's process")(Errno::ESRCH)),
         SourceKind::Procfs => open_procfs(source.pointer),
     };
     opened.map(Some)

@@ -283,6 +283,11 @@ impl Directory {
 
     /// The journal's last record, read without the lock. `None`: half made.
     pub(crate) fn read(&self) -> Result<Option<Record>> {
+        Ok(self.read_whole()?.map(|(record, _)| record))
+    }
+
+    /// As [`read`](Directory::read), with the configuration that the container was made with.
+    pub(crate) fn read_whole(&self) -> Result<Option<(Record, Vec<u8>)>> {
         let path = self.state_file();
         match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => match self.path.try_exists() {
@@ -292,7 +297,7 @@ impl Directory {
             },
             Err(error) if error.kind() == ErrorKind::NotADirectory => Err(Error::NotFound),
             Err(error) => Err(Error::at("opening", &path)(error)),
-            Ok(file) => read_record(&file, &path),
+            Ok(file) => read_journal(&file, &path),
         }
     }
 
@@ -306,16 +311,11 @@ impl Directory {
         Ok(Some(journal))
     }
 
-    /// Locks a whole container together with others who do not change it, and reads its last record.
-    pub(crate) fn lock_shared(&self) -> Result<(Journal, Record)> {
-        let incomplete = || Error::Incomplete(self.id.clone());
-        let journal = self.open_journal()?.ok_or_else(incomplete)?;
+    /// Locks a whole container together with others who do not change it. It may have been deleted before.
+    pub(crate) fn lock_shared(&self) -> Result<Journal> {
+        let journal = self.open_journal()?.ok_or_else(|| Error::Incomplete(self.id.clone()))?;
         lock::shared(&journal.file).map_err(Error::at("locking", &journal.path))?;
-        if journal.metadata()?.nlink() == 0 {
-            return Err(Error::NotFound);
-        }
-        let record = journal.read()?.ok_or_else(incomplete)?;
-        Ok((journal, record))
+        Ok(journal)
     }
 
     /// As [`lock`](Directory::lock), for who will delete it whatever its state. While somebody else has it
@@ -438,9 +438,9 @@ fn read_all(file: &File, path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// The last whole line that can be read as a record. `None`: there is no whole line.
-fn read_record(file: &File, path: &Path) -> Result<Option<Record>> {
-    let text = read_all(file, path)?;
+/// The last whole line that can be read as a record, and the configuration. `None`: there is no whole line.
+fn read_journal(file: &File, path: &Path) -> Result<Option<(Record, Vec<u8>)>> {
+    let mut text = read_all(file, path)?;
     let unreadable = |reason: String| Error::State { path: path.to_owned(), reason };
     let Some(first) = text.split(|byte| *byte == b'\n').next().filter(|first| first.len() < text.len()) else {
         return Ok(None);
@@ -448,13 +448,15 @@ fn read_record(file: &File, path: &Path) -> Result<Option<Record>> {
     if !first.starts_with(HEAD.as_bytes()) {
         return Err(unreadable("it does not begin as a journal of this version does".to_owned()));
     }
-    let Some((_, records)) = parts(&text) else { return Ok(None) };
+    let Some((document, records)) = parts(&text) else { return Ok(None) };
     let Some(end) = records.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
     let whole = records.get(..end).unwrap_or(&[]);
     let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
     let record: Record = serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
     if record.version == VERSION {
-        Ok(Some(record))
+        text.truncate(document.end);
+        text.drain(..document.start);
+        Ok(Some((record, text)))
     } else {
         Err(unreadable(format!("it has the format {}; this version knows {VERSION}", record.version)))
     }
@@ -520,7 +522,7 @@ impl Journal {
 
     /// The last record.
     pub(crate) fn read(&self) -> Result<Option<Record>> {
-        read_record(&self.file, &self.path)
+        Ok(read_journal(&self.file, &self.path)?.map(|(record, _)| record))
     }
 
     /// Lets others lock the container.

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpid};
@@ -26,11 +26,16 @@ use crate::terminal::{self, Raw};
 pub(crate) struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks all signals. A fault of our own would still end us: the kernel forces those.
-    pub(crate) fn block() -> Result<Signals, String> {
+    /// Blocks all signals. A fault of our own would still end us: the kernel forces those. SIGCHLD is read by who adopts
+    /// alone: the end of the process that is waited for is told by its pidfd.
+    pub(crate) fn block(adopts: bool) -> Result<Signals, String> {
         let all = SigSet::all();
+        let mut read = all;
+        if !adopts {
+            read.remove(Number::SIGCHLD);
+        }
         all.thread_block()
-            .and_then(|()| SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
+            .and_then(|()| SignalFd::with_flags(&read, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
             .map(Signals)
             .map_err(|error| format!("blocking signals: {}", cause(error)))
     }
@@ -120,8 +125,6 @@ pub(crate) struct Attached<'a> {
     pub(crate) signals: &'a Signals,
     /// The terminals, if the process has one.
     pub(crate) terminal: Option<Terminal>,
-    /// Whether orphans of the container become children of ours.
-    pub(crate) adopts: bool,
     /// Until it was ready.
     pub(crate) notify: Option<Notify>,
     /// Where to report what fails on the way.
@@ -232,9 +235,7 @@ impl Attached<'_> {
     fn signal(&mut self, info: &siginfo) -> Result<(), String> {
         let number = i32::try_from(info.ssi_signo).unwrap_or_default();
         match number {
-            // About children of ours.
-            libc::SIGCHLD if self.adopts => return reap_adopted(self.process.pid()),
-            libc::SIGCHLD => return Ok(()),
+            libc::SIGCHLD => return reap_adopted(self.process.pid()),
             // Our own write to a closed pipe, which has said EPIPE.
             libc::SIGPIPE if info.ssi_pid == getpid().as_raw().unsigned_abs() => return Ok(()),
             libc::SIGWINCH => {

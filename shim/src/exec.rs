@@ -49,14 +49,17 @@ fn attempt(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     check_terminal(process.terminal(), detached, options.console_socket.is_some())?;
     let pidfd_socket = given(flags, &flags::PIDFD_SOCKET).map(PidfdSocket::connect).transpose()?;
     // Before the process is there, so that no signal is lost that is meant for it.
-    let signals = if detached { None } else { Some(Signals::block()?) };
+    let signals = if detached { None } else { Some(Signals::block(false)?) };
     let mut exec = container.exec(&process, options).map_err(|error| error.to_string())?;
     for warning in exec.warnings() {
         log.warning(warning);
     }
     log.debug(|| format!("container {}: process {} by exec", container.id(), exec.pid()));
     let followed = follow(&mut exec, pidfd_socket, signals.as_ref(), log);
-    followed.map_err(|message| abandon(&exec, message))
+    let outcome = followed.map_err(|message| abandon(&exec, message));
+    // The command ends: closing each descriptor first would be a system call each.
+    std::mem::forget((exec, container, signals));
+    outcome
 }
 
 /// Hands the pidfd over and, with signals to pass on, waits for the end of the process.
@@ -66,7 +69,7 @@ fn follow(exec: &mut Exec, pidfd_socket: Option<PidfdSocket>, signals: Option<&S
     }
     let Some(signals) = signals else { return Ok(0) };
     let terminal = exec.take_console().map(Terminal::connect).transpose()?;
-    Attached { process: &*exec, signals, terminal, adopts: false, log }.wait()?;
+    Attached { process: &*exec, signals, terminal, notify: None, log }.wait()?;
     let exit = exec.wait().map_err(|error| error.to_string())?;
     Ok(u8::try_from(exit.code()).unwrap_or(u8::MAX))
 }

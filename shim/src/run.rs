@@ -54,7 +54,7 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
         set_child_subreaper(true).map_err(|error| format!("becoming the subreaper: {}", cause(error)))?;
     }
     let terminal = making.bundle.config().terminal();
-    let signals = Signals::block()?;
+    let signals = Signals::block(adopts)?;
     let manager = making.manager()?;
     let (made, terminal, notify) = if terminal || making.pidfd_socket.is_some() || manager.is_some() {
         // Before the program runs: it may ask for the window's size at once.
@@ -69,7 +69,7 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
     } else {
         (making.run(log)?, None, None)
     };
-    let waited = Attached { process: &made.container, signals: &signals, terminal, adopts, notify, log }.wait();
+    let waited = Attached { process: &made.container, signals: &signals, terminal, notify, log }.wait();
     // Not wanted any more, whatever is wrong: nobody would wait for its end.
     if let Err(message) = waited {
         return Err(made.abandon(message));

@@ -48,6 +48,18 @@ pub(crate) unsafe extern "C" fn sigaddset(set: *mut sigset_t, signal: c_int) -> 
     0
 }
 
+/// # Safety
+/// `set` is valid.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub(crate) unsafe extern "C" fn sigdelset(set: *mut sigset_t, signal: c_int) -> c_int {
+    if !(1..=64).contains(&signal) {
+        return to_c(-(libc::EINVAL as isize)) as c_int;
+    }
+    // SAFETY: the caller's promise; the set begins with the kernel's.
+    unsafe { *set.cast::<Mask>() &= !(1 << (signal - 1)) };
+    0
+}
+
 /// Changes what is blocked. Like all of pthread, it returns the error.
 ///
 /// # Safety
@@ -121,7 +133,10 @@ mod tests {
                 assert_eq!((sigaddset(&raw mut ours, signal), libc::sigaddset(&raw mut theirs, signal)), (0, 0));
                 assert_eq!(mask(&ours), mask(&theirs));
             }
+            assert_eq!((sigdelset(&raw mut ours, 31), libc::sigdelset(&raw mut theirs, 31)), (0, 0));
+            assert_eq!(mask(&ours), mask(&theirs));
             assert_eq!((sigaddset(&raw mut ours, 0), sigaddset(&raw mut ours, 65)), (-1, -1));
+            assert_eq!((sigdelset(&raw mut ours, 0), sigdelset(&raw mut ours, 65)), (-1, -1));
         }
     }
 

@@ -278,11 +278,12 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
         let step = Step::JoinNamespaces { source, kinds: inherited as u32, mode: join::MAY };
         steps.push(Pointer::NAMESPACES, &step);
     }
-    if steps.has_mounts() {
-        steps.push(Pointer::NO_SETTING, &Step::UseCurrentRoot {});
-    } else {
+    if !steps.has_mounts() {
         steps.attach_root();
         steps.enter_root();
+    } else if process.cwd != "/" || own & namespace::MOUNT == 0 {
+        // Joining a mount namespace leads to its root, which is where init begins to resolve paths.
+        steps.push(Pointer::NO_SETTING, &Step::UseCurrentRoot {});
     }
     if own & namespace::USER != 0 {
         steps.push(Pointer::NAMESPACES, &Step::BecomeRoot {});

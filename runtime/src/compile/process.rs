@@ -62,14 +62,20 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     }
     let given = from_caller(steps.options);
     let environment = environment(process.env.iter().chain(&given));
-    let program = process.executable.as_ref().or(process.args.first());
-    let candidates = candidates(program.map_or("", String::as_str), &environment);
-    steps.push(Pointer::item("/process/args", 0), &Step::FindProgram { candidates: Texts::new(&candidates) });
+    let program = process.executable.as_ref().or(process.args.first()).map_or("", String::as_str);
+    // Nobody waits between the search and the execve: a path is what it is.
+    if forks != Forks::Last || process.executable.is_some() || !program.contains('/') {
+        let candidates = candidates(program, &environment);
+        steps.push(Pointer::item("/process/args", 0), &Step::FindProgram { candidates: Texts::new(&candidates) });
+    }
     if steps.is_exec {
         run_on_cpus(steps);
     }
     steps.ready = steps.plan.count();
-    steps.push(Pointer::NO_SETTING, &Step::Ready {});
+    // The last one to be born is ready by being born.
+    if forks != Forks::Last {
+        steps.push(Pointer::NO_SETTING, &Step::Ready {});
+    }
     // Only now: by then the parent has set the device program.
     // A hook gets what its environment says and no more.
     let has_home = process.env.iter().any(|variable| variable.starts_with("HOME=")) || process.executable.is_some();
@@ -77,8 +83,10 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
         steps.push(Pointer::to("/process/env"), &Step::LookUpHome { uid: process.user.uid });
     }
     if forks == Forks::Last {
-        // A change of user may have made it dumpable again (proc(5), fs.suid_dumpable).
-        steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
+        if process.user.uid != 0 || process.user.gid != 0 {
+            // A change of user may have made it dumpable again (proc(5), fs.suid_dumpable).
+            steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
+        }
         steps.push(Pointer::NAMESPACES, &Step::Fork { flags: 0, last: 1 });
         start_session(steps);
     }

@@ -23,7 +23,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) step: u32,
     /// What is attached: the detached mounts that the parent sent.
     pub(crate) sources: Sources,
-    /// The root beneath which paths are resolved.
+    /// The root beneath which paths are resolved; at first the working directory.
     pub(crate) root: Fd,
     /// The file system that is being configured.
     file_system: Fd,
@@ -65,7 +65,7 @@ impl<'a> Machine<'a> {
             parent,
             step: 0,
             sources: Sources::new(),
-            root: NONE,
+            root: CURRENT,
             file_system: NONE,
             mount: NONE,
             mount_is_spent: false,
@@ -243,7 +243,7 @@ impl<'a> Machine<'a> {
             Step::Fork { flags, last } => self.fork(flags, last != 0),
             Step::Sync {} => {
                 talk::send(self.parent, &Message::new(Kind::Sync), None)?;
-                talk::await_continue(self.parent)
+                talk::await_continue(self.parent).map(drop)
             }
             Step::UseProcfs { source } => {
                 self.procfs = self.sources.take(source)?;
@@ -313,7 +313,8 @@ impl<'a> Machine<'a> {
                 let told = talk::send(self.parent, &message, Some(pidfd));
                 kernel::exit(told.is_err().into())
             }
-            Copied::Copy => talk::await_continue(self.parent),
+            // Of the last one, no other message says which signals the caller ignores.
+            Copied::Copy => talk::await_continue(self.parent).and_then(crate::default_signals),
         }
     }
 
@@ -596,11 +597,18 @@ impl<'a> Machine<'a> {
             // SAFETY: the table has room for both lists, for HOME and for the NULLs that end them.
             unsafe { table.add(index).write(address) };
         }
-        let Some(program) = self.program else {
+        // Where it was not looked for, it is a path.
+        let Some(program) = self.program.or_else(|| arguments.iter().next()) else {
             return Failure { call: call::EXECVE, errno: errno::ENOENT };
         };
         let environment = table as usize + (arguments.count() + 1) * size_of::<usize>();
-        kernel::execve(&program, table as usize, environment)
+        let failure = kernel::execve(&program, table as usize, environment);
+        match kernel::stat_path(&program) {
+            Ok(stat) if failure.errno == errno::EACCES && stat.kind() == S_IFDIR => {
+                Failure { errno: errno::EISDIR, ..failure }
+            }
+            _ => failure,
+        }
     }
 }
 

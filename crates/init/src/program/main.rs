@@ -128,12 +128,13 @@ impl Machine<'_> {
             }
             _ => exit(1),
         };
-        // execve keeps what is ignored, and a container's program expects the defaults.
-        for signal in (1..=64).filter(|signal| ignored & (1 << (signal - 1)) != 0) {
-            kernel::default_signal(signal)?;
-        }
-        Ok(())
+        default_signals(ignored)
     }
+}
+
+/// execve keeps what is ignored, and a container's program expects the defaults. Bit N - 1 is signal N.
+pub(crate) fn default_signals(ignored: u64) -> kernel::Result<()> {
+    (1..=64).filter(|signal| ignored & (1 << (signal - 1)) != 0).try_for_each(kernel::default_signal)
 }
 
 /// Takes connections on the start socket until one says `Start`. It becomes the parent's socket.

@@ -174,9 +174,10 @@ pub(crate) fn receive(socket: Fd) -> Result<Received> {
 }
 
 /// Waits until the parent has done its part. Its end closes when it dies: then the container is not wanted any more.
-pub(crate) fn await_continue(socket: Fd) -> Result<()> {
+/// Returns what it says with it.
+pub(crate) fn await_continue(socket: Fd) -> Result<u64> {
     match receive(socket) {
-        Ok(Received { kind: Kind::Continue, .. }) => Ok(()),
+        Ok(Received { kind: Kind::Continue, detail, .. }) => Ok(detail),
         _ => kernel::exit(1),
     }
 }
