@@ -198,7 +198,10 @@ pub(super) fn become_hook_of_host(steps: &mut Builder<'_>, hook: &Hook, forks: F
     let candidates = join([hook.path.as_str()].into_iter());
     steps.push(Pointer::NO_SETTING, &Step::FindProgram { candidates: Texts::new(&candidates) });
     steps.ready = steps.plan.count();
-    steps.push(Pointer::NO_SETTING, &Step::Ready {});
+    // The last one to be born is ready by being born.
+    if forks != Forks::Last {
+        steps.push(Pointer::NO_SETTING, &Step::Ready {});
+    }
     if forks == Forks::Last {
         steps.push(Pointer::NAMESPACES, &Step::Fork { flags: 0, last: 1 });
     }
