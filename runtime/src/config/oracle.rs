@@ -227,7 +227,7 @@ fn good_examples_are_refused_for_what_comes_later_when_the_rest_is_given() {
     }
     assert_eq!(complete("linux-netdevice"), format!("/linux/netDevices: {NOT_YET}"));
     assert_eq!(complete("linux-rdma"), format!("/linux/resources/rdma: {NOT_YET}"));
-    assert_eq!(complete("spec-example"), format!("/linux/mountLabel: {NOT_YET}"));
+    assert_eq!(complete("spec-example"), format!("/linux/seccomp: {NOT_YET}"));
 }
 
 #[test]
