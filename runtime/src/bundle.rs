@@ -86,6 +86,11 @@ impl Bundle {
         };
         Ok(compile(&self.config, &options)?)
     }
+
+    /// The same for a caller that is root of a user namespace alone.
+    pub(crate) fn in_user_namespace(&self) -> Bundle {
+        Bundle { config: self.config.in_user_namespace(), directory: self.directory.clone() }
+    }
 }
 
 fn read_config(path: &Path) -> Result<Vec<u8>> {

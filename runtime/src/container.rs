@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use no_frills_cgroups::{Cgroup, Hierarchy};
 use no_frills_sys::{memfd, pidfd};
 use serde_json::Value;
 
@@ -16,7 +15,9 @@ use crate::error::{Error, Result};
 use crate::exec::{Exec, ExecOptions, ProcessConfig, There, exec, process_of};
 use crate::hooks::{self, Inside};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
+use crate::members::Members;
 use crate::notify::NotifySocket;
+use crate::resctrl;
 use crate::signal::Signal;
 use crate::start;
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, remove_file};
@@ -112,7 +113,10 @@ impl Runtime {
 
     fn launch(&self, id: &str, bundle: &Bundle, options: CreateOptions, goal: Goal) -> Result<Container> {
         let directory = Directory::new(&self.root, id)?;
-        let launched = launch(&directory, || self.init.get(), bundle, options, goal)?;
+        let launched = launch(&directory, || self.init.get(), bundle, &options, goal);
+        // Its descriptors are the container's now.
+        drop(options);
+        let launched = launched?;
         Ok(Container {
             document: OnceLock::new(),
             directory,
@@ -317,8 +321,8 @@ impl Container {
         // The specification has the container destroyed when a hook fails (runtime.md, "Lifecycle").
         if let Err(error @ Error::Hook { .. }) = outcome {
             let process = open_process(record)?;
-            let (directory, process, cgroup) = (&self.directory, process.as_ref(), cgroup_of(record)?);
-            let deletion = Deletion { directory, journal, record, process, cgroup, start_socket: true };
+            let (directory, process, members) = (&self.directory, process.as_ref(), Members::of(record)?);
+            let deletion = Deletion { directory, journal, record, process, members, start_socket: true };
             return Err(match deletion.carry_out(true) {
                 Ok(warnings) if warnings.is_empty() => error,
                 Ok(warnings) => error.and_cleanup(Err(Error::Option(warnings.join("; ")))),
@@ -348,12 +352,12 @@ impl Container {
                 return Err(Error::NotCreated(status));
             };
             let init = memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd"))?;
-            let cgroup = cgroup_of(record)?.open()?;
+            let cgroup = Members::of(record)?.open()?;
             let inside = Inside {
                 init: init.as_fd(),
                 process: process.as_fd(),
                 pid: self.pid(),
-                cgroup: cgroup.as_fd(),
+                cgroup: cgroup.as_ref().map(AsFd::as_fd),
                 config,
                 record,
                 id,
@@ -381,7 +385,7 @@ impl Container {
         }
         let all = signal == Signal::KILL && !self.record.own_pids;
         if all {
-            cgroup_of(&self.record)?.kill()?;
+            Members::of(&self.record)?.kill()?;
         }
         match pidfd::send_signal(pidfd, signal.number()) {
             // By what was done before.
@@ -396,17 +400,17 @@ impl Container {
     /// # Errors
     /// When its cgroup cannot be read.
     pub fn kill_all(&self, signal: Signal) -> Result<()> {
-        let cgroup = cgroup_of(&self.record)?;
+        let members = Members::of(&self.record)?;
         if signal == Signal::KILL {
-            return Ok(cgroup.kill()?);
+            return members.kill();
         }
-        for pid in cgroup.processes()? {
+        for pid in members.processes()? {
             let process = match pidfd::open(pid) {
                 Err(Errno::ESRCH) => continue,
                 result => result.map_err(Error::system(format!("opening process {pid}")))?,
             };
-            // The pid may have gone to another process before it was opened: then that is not in the cgroup.
-            if !cgroup.processes()?.contains(&pid) {
+            // The pid may have gone to another process before it was opened: then it is not among them.
+            if !members.processes()?.contains(&pid) {
                 continue;
             }
             match pidfd::send_signal(&process, signal.number()) {
@@ -477,7 +481,7 @@ impl Container {
     /// # Errors
     /// When its cgroup cannot be read.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        cgroup_of(&self.record)?.processes().map_err(Error::cgroup)
+        Members::of(&self.record)?.processes()
     }
 
     /// Deletes it; see [`Runtime::delete`].
@@ -490,13 +494,13 @@ impl Container {
             None => delete(&directory, force),
             Some(made_here) => made_here.journal.lock().and_then(|journal| {
                 let process = if exit.get().is_some() { None } else { pidfd.as_ref() };
-                let cgroup = made_here.cgroup;
+                let members = made_here.members;
                 Deletion {
                     journal: &journal,
                     directory: &directory,
                     record: &record,
                     process,
-                    cgroup,
+                    members,
                     start_socket: made_here.start_socket,
                 }
                 .carry_out(force)
@@ -517,11 +521,6 @@ fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
     // tell how it ended.
     let stat = ProcessStat::read(process.pid)?;
     Ok(stat.is_some_and(|stat| stat.start_time == process.start_time).then_some(pidfd))
-}
-
-fn cgroup_of(record: &Record) -> Result<Cgroup> {
-    let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
-    Cgroup::recorded(&hierarchy, &record.cgroup, record.cgroup_parents).map_err(Error::cgroup)
 }
 
 fn status_of(directory: &Directory, record: &Record) -> Result<Status> {
@@ -579,20 +578,20 @@ fn delete(directory: &Directory, force: bool) -> Result<Vec<String>> {
         return directory.remove(true).map(|()| Vec::new());
     };
     let process = open_process(&record)?;
-    let cgroup = cgroup_of(&record)?;
+    let members = Members::of(&record)?;
     let process = process.as_ref();
-    Deletion { directory, journal: &journal, record: &record, process, cgroup, start_socket: true }.carry_out(force)
+    Deletion { directory, journal: &journal, record: &record, process, members, start_socket: true }.carry_out(force)
 }
 
 /// Kills what runs in a container that somebody else has locked, if it is stopped or frozen: those who create or start
 /// it would wait for it for ever.
 fn interrupt(record: &Record) -> Result<()> {
-    let cgroup = cgroup_of(record)?;
-    let mut stuck = cgroup.frozen()?;
-    for pid in cgroup.processes()? {
+    let members = Members::of(record)?;
+    let mut stuck = members.frozen()?;
+    for pid in members.processes()? {
         stuck |= ProcessStat::read(pid)?.is_some_and(|stat| stat.stopped);
     }
-    if stuck { Ok(cgroup.kill()?) } else { Ok(()) }
+    if stuck { members.kill() } else { Ok(()) }
 }
 
 /// A locked container that is to be deleted.
@@ -602,7 +601,7 @@ struct Deletion<'a> {
     record: &'a Record,
     /// `None`: it is known to have ended.
     process: Option<&'a OwnedFd>,
-    cgroup: Cgroup,
+    members: Members,
     start_socket: bool,
 }
 
@@ -611,7 +610,7 @@ impl Deletion<'_> {
     /// repeated. The poststop hooks are run before the name is given up, so that they are run again when this is
     /// interrupted; what they fail with is returned.
     fn carry_out(&self, force: bool) -> Result<Vec<String>> {
-        let Deletion { directory, record, process, cgroup, start_socket, .. } = self;
+        let Deletion { directory, record, process, members, start_socket, .. } = self;
         let ended = process.map(pidfd::has_ended).transpose();
         let alive = ended.map_err(Error::system("looking at the container's process"))? == Some(false);
         let half_made = record.process.is_none();
@@ -622,19 +621,20 @@ impl Deletion<'_> {
             return Err(Error::NotStopped { id: directory.id().to_owned(), status: Status::Running });
         }
         if alive || half_made {
-            cgroup.kill()?;
+            members.kill()?;
         }
         if let (true, Some(process)) = (alive, process) {
             end_process(process)?;
         }
         // Without a pid namespace of its own, other processes may have outlived the first.
-        match cgroup.remove(Some(if alive || half_made { CGROUP_DEADLINE } else { Duration::ZERO })) {
+        match members.remove(Some(if alive || half_made { CGROUP_DEADLINE } else { Duration::ZERO })) {
             Err(no_frills_cgroups::Error::Timeout { .. }) if !alive => {
-                cgroup.kill()?;
-                cgroup.remove(Some(CGROUP_DEADLINE))?;
+                members.kill()?;
+                members.remove(Some(CGROUP_DEADLINE))?;
             }
             result => result?,
         }
+        resctrl::remove(&record.resctrl)?;
         if let Some(path) = &record.pid_file {
             remove_file(path)?;
         }

@@ -192,9 +192,8 @@ pub(crate) fn exec(
     config.check_ids(&process.process)?;
     security::check(&process.process)?;
     let program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
-    let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
-    let cgroup = cgroup_for(&hierarchy, record, options.cgroup.as_deref())?;
-    if !options.ignore_paused && cgroup.frozen()? {
+    let cgroup = cgroup_for(record, options.cgroup.as_deref())?;
+    if !options.ignore_paused && cgroup.as_ref().map_or(Ok(false), Cgroup::frozen)? {
         return Err(Error::Paused);
     }
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
@@ -211,16 +210,17 @@ pub(crate) fn exec(
             preserved: &options.preserved_fds,
         };
         conversation.begin()?;
-        let spawned = conversation.spawn(init, given, cgroup.open()?.as_fd());
+        let dir = cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let spawned = conversation.spawn(init, given, dir.as_ref().map(AsFd::as_fd));
         match spawned {
             // It has handed its controllers down, as an init system in the container does: then no process may be
             // where they were, and the first one of the container has gone elsewhere.
             Err(failure) if failure.errno == Errno::EBUSY && options.cgroup.is_none() => {
-                let cgroup = cgroup_of_process(&hierarchy, record)?;
-                let spawned = conversation.spawn(init, given, cgroup.open()?.as_fd());
+                let cgroup = cgroup_of_process(record)?;
+                let spawned = conversation.spawn(init, given, Some(cgroup.open()?.as_fd()));
                 spawned.map_err(|failure| explain_spawn(Some(&cgroup), failure))?;
             }
-            spawned => spawned.map_err(|failure| explain_spawn(Some(&cgroup), failure))?,
+            spawned => spawned.map_err(|failure| explain_spawn(cgroup.as_ref(), failure))?,
         }
         conversation.provide()?;
         let Some(stat) = ProcessStat::read(conversation.pid())? else {
@@ -257,8 +257,15 @@ pub(crate) fn exec(
     }
 }
 
-/// The container's cgroup, or the one below it.
-fn cgroup_for(hierarchy: &Hierarchy, record: &Record, below: Option<&Path>) -> Result<Cgroup> {
+/// The container's cgroup, or the one below it. `None`: it has none.
+fn cgroup_for(record: &Record, below: Option<&Path>) -> Result<Option<Cgroup>> {
+    if record.cgroup.as_os_str().is_empty() {
+        return match below {
+            Some(_) => Err(Error::Option("the container has no cgroup of its own".to_owned())),
+            None => Ok(None),
+        };
+    }
+    let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
     let mut path = record.cgroup.clone();
     for component in below.into_iter().flat_map(Path::components) {
         match component {
@@ -267,11 +274,12 @@ fn cgroup_for(hierarchy: &Hierarchy, record: &Record, below: Option<&Path>) -> R
             _ => return Err(Error::Option(format!("the cgroup {below:?} is not below the container's"))),
         }
     }
-    Ok(Cgroup::recorded(hierarchy, &path, 0)?)
+    Ok(Some(Cgroup::recorded(&hierarchy, &path, 0)?))
 }
 
 /// The cgroup in which the container's first process is, below the container's.
-fn cgroup_of_process(hierarchy: &Hierarchy, record: &Record) -> Result<Cgroup> {
+fn cgroup_of_process(record: &Record) -> Result<Cgroup> {
+    let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
     let pid = record.process.map_or(0, |process| process.pid);
     let file = PathBuf::from(format!("/proc/{pid}/cgroup"));
     let text = match std::fs::read_to_string(&file) {
@@ -280,7 +288,7 @@ fn cgroup_of_process(hierarchy: &Hierarchy, record: &Record) -> Result<Cgroup> {
     };
     let line = text.lines().find_map(|line| line.strip_prefix("0::/"));
     match line.map(Path::new).filter(|path| path.starts_with(&record.cgroup)) {
-        Some(path) => Ok(Cgroup::recorded(hierarchy, path, 0)?),
+        Some(path) => Ok(Cgroup::recorded(&hierarchy, path, 0)?),
         None => Err(Error::Option(format!(
             "the container's first process is in the cgroup {:?}, which is not below the container's, /{}",
             line.unwrap_or_default(),

@@ -83,7 +83,7 @@ pub(crate) struct Inside<'a> {
     /// The container's process.
     pub(crate) process: BorrowedFd<'a>,
     pub(crate) pid: i32,
-    pub(crate) cgroup: BorrowedFd<'a>,
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
     pub(crate) config: &'a Config,
     pub(crate) record: &'a Record,
     pub(crate) id: &'a str,

@@ -5,6 +5,7 @@
 //!                             <----   Forked       (another process goes on in its place)
 //! id maps, limits
 //! Continue                    ---->
+//!                             <----   Network      (where devices are moved to)
 //!                             <----   Sync         (set up; the hooks' moment)
 //! Continue                    ---->
 //!                             <----   Warning, Console
@@ -33,6 +34,8 @@ use no_frills_sys::{limits, mount, socket};
 use crate::compile::{Forks, IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
 use crate::config::{CAPABILITIES, NAMESPACES, namespace};
 use crate::error::{Error, Explained, Pointed, Result};
+use crate::id_maps;
+use crate::members::is_limited;
 use crate::scheduling;
 
 /// How much of a long plan goes in one datagram; init gathers the pieces.
@@ -67,12 +70,14 @@ pub(crate) struct Init<'p> {
     pub(crate) child: Option<Child>,
     pub(crate) warnings: Vec<String>,
     pub(crate) console: Option<OwnedFd>,
+    /// A netlink socket of the container's network namespace.
+    pub(crate) network: Option<OwnedFd>,
     ready: bool,
 }
 
 /// Opens what a program needs first, before anything is made.
 pub(crate) fn open_first(program: &Program, container: Option<BorrowedFd<'_>>) -> Result<Vec<Option<OwnedFd>>> {
-    first_batch(program).iter().map(|source| open_source(source, container)).collect()
+    first_batch(program).iter().map(|source| open_source(program, source, container)).collect()
 }
 
 fn first_batch(program: &Program) -> &[Source] {
@@ -99,6 +104,7 @@ impl<'p> Init<'p> {
             child: None,
             warnings: Vec::new(),
             console: None,
+            network: None,
             ready: false,
         })
     }
@@ -110,12 +116,12 @@ impl<'p> Init<'p> {
     }
 
     /// Opens what needs what has been made by now: a user namespace is made by an init, and the container has its cgroup.
-    pub(crate) fn complete(&mut self, init: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn complete(&mut self, init: BorrowedFd<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<()> {
         if !self.program.sources.iter().any(is_late) {
             return Ok(());
         }
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(Error::system("copying a descriptor"));
-        let mut made = Made { init: copy(init)?, cgroup: copy(cgroup)?, user_namespaces: Vec::new() };
+        let mut made = Made { init: copy(init)?, cgroup: cgroup.map(copy).transpose()?, user_namespaces: Vec::new() };
         for (source, place) in first_batch(self.program).iter().zip(&mut self.sources) {
             *place = made.complete(source, place.take())?;
         }
@@ -135,7 +141,7 @@ impl<'p> Init<'p> {
         &mut self,
         init: BorrowedFd<'_>,
         given: Descriptors<'_>,
-        cgroup: BorrowedFd<'_>,
+        cgroup: Option<BorrowedFd<'_>>,
     ) -> std::result::Result<(), Failure> {
         let mut descriptors = Vec::with_capacity(4 + given.preserved.len());
         for (fd, number) in given.streams.iter().zip(0..) {
@@ -159,7 +165,7 @@ impl<'p> Init<'p> {
             environment: &[],
             namespaces: self.program.clone_flags,
             keep_capabilities: self.program.id_maps.is_some() && self.program.forks == Forks::No,
-            cgroup: Some(cgroup),
+            cgroup,
             descriptors: &descriptors,
             apart: None,
         })?);
@@ -211,11 +217,17 @@ impl<'p> Init<'p> {
     fn prepare_child(&mut self) -> Result<()> {
         let pid = self.pid();
         if let Some(maps) = &self.program.id_maps {
-            write_proc(pid, "uid_map", maps.uid.as_bytes(), Pointer::UID_MAPPINGS)?;
-            write_proc(pid, "gid_map", maps.gid.as_bytes(), Pointer::GID_MAPPINGS)?;
+            id_maps::write(pid, maps, self.program.caller)?;
         }
         if let Some(adjustment) = self.program.oom_score_adj {
-            write_proc(pid, "oom_score_adj", adjustment.to_string().as_bytes(), Pointer::OOM_SCORE_ADJ)?;
+            let written = write_proc(pid, "oom_score_adj", adjustment.to_string().as_bytes(), Pointer::OOM_SCORE_ADJ);
+            match written {
+                // Who has no rights on the host may only raise it.
+                Err(error @ Error::System { errno: Errno::EACCES | Errno::EPERM, .. }) if is_limited()? => {
+                    self.warnings.push(error.to_string());
+                }
+                written => written?,
+            }
         }
         for (index, (resource, _, hard)) in self.program.rlimits.iter().enumerate() {
             limits::raise_hard(pid, *resource, *hard).map_err(|errno| Error::System {
@@ -254,7 +266,7 @@ impl<'p> Init<'p> {
         let program = self.program;
         for batch in program.sources.chunks(SOURCE_BATCH).skip(1) {
             let open = |source| {
-                let first = open_source(source, self.container)?;
+                let first = open_source(program, source, self.container)?;
                 match &mut self.made {
                     Some(made) => made.complete(source, first),
                     None => Ok(first),
@@ -319,6 +331,7 @@ impl<'p> Init<'p> {
                 Kind::Warning => self.warnings.push(warning(self.program, &message)),
                 // What comes later may be from a process of the container that has got hold of the socket.
                 Kind::Console if !self.ready => self.console = received.attached,
+                Kind::Network if !self.ready => self.network = received.attached,
                 Kind::Forked if until == Kind::Forked => {
                     self.replace_child(message.detail, received.attached)?;
                     self.ready |= self.program.forks == Forks::Last;
@@ -416,7 +429,7 @@ fn descriptors(
 /// What has been made by the time that sources are sent.
 struct Made {
     init: OwnedFd,
-    cgroup: OwnedFd,
+    cgroup: Option<OwnedFd>,
     /// For id mappings: all mounts with the same ones share one.
     user_namespaces: Vec<(Ids, OwnedFd)>,
 }
@@ -445,11 +458,15 @@ impl Made {
                 let copied = self.user_namespace(ids, at)?.try_clone_to_owned();
                 copied.map(Some).map_err(Error::system("copying the descriptor of a user namespace"))
             }
-            (SourceKind::Cgroup, _) => mount::clone_opened(&self.cgroup).map(Some).map_err(|errno| Error::System {
-                pointer: at.to_string(),
-                action: "cloning the mount at the container's cgroup: open_tree".to_owned(),
-                errno,
-            }),
+            (SourceKind::Cgroup, _) => {
+                self.cgroup.as_ref().map_or(Err(Errno::ENOENT), mount::clone_opened).map(Some).map_err(|errno| {
+                    Error::System {
+                        pointer: at.to_string(),
+                        action: "cloning the mount at the container's cgroup: open_tree".to_owned(),
+                        errno,
+                    }
+                })
+            }
             (_, first) => Ok(first),
         }
     }
@@ -504,8 +521,20 @@ fn make_user_namespace(init: BorrowedFd<'_>, maps: &IdMaps, at: Pointer) -> Resu
 }
 
 /// Opens a source; `None`: it is made by [`Made`], when it is sent.
-fn open_source(source: &Source, container: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
+/// Opens what init will clone: here only to see that it is there.
+fn open_path(pointer: Pointer, path: &Path, itself: bool) -> Result<OwnedFd> {
+    let flags = O_PATH | if itself { nix::libc::O_NOFOLLOW } else { 0 };
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    opened.map(OwnedFd::from).map_err(|error| Error::System {
+        pointer: pointer.to_string(),
+        action: format!("opening {} to mount it", path.display()),
+        errno: io_errno(&error),
+    })
+}
+
+fn open_source(program: &Program, source: &Source, container: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
     let opened = match &source.kind {
+        SourceKind::Tree { path, itself, .. } if program.caller.is_some() => open_path(source.pointer, path, *itself),
         SourceKind::UserNamespace(_) | SourceKind::Cgroup => return Ok(None),
         SourceKind::Tree { path, recursive, itself, .. } => open_tree(source.pointer, path, *recursive, *itself),
         SourceKind::Directory { path } => open_directory(source.pointer, path),
@@ -532,10 +561,7 @@ fn open_tree(pointer: Pointer, path: &Path, recursive: bool, itself: bool) -> Re
         pointer: pointer.to_string(),
         action: match errno {
             // The kernel's word for it would not tell a user what to do.
-            Errno::EPERM => format!(
-                "cloning the mount at {} needs CAP_SYS_ADMIN (rootless containers are not supported yet): open_tree",
-                path.display()
-            ),
+            Errno::EPERM => format!("cloning the mount at {} needs CAP_SYS_ADMIN: open_tree", path.display()),
             _ => format!("cloning the mount at {}: open_tree", path.display()),
         },
         errno,
@@ -589,7 +615,7 @@ fn io_errno(error: &std::io::Error) -> Errno {
 }
 
 /// Writes a file of a process in the host's procfs, in one write as the kernel wants it.
-fn write_proc(pid: i32, name: &str, text: &[u8], pointer: Pointer) -> Result<()> {
+pub(crate) fn write_proc(pid: i32, name: &str, text: &[u8], pointer: Pointer) -> Result<()> {
     let path = format!("/proc/{pid}/{name}");
     let failed = |error: std::io::Error| Error::System {
         pointer: pointer.to_string(),

@@ -14,24 +14,28 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::O_NOFOLLOW;
 use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
 use no_frills_plan::{Kind, Message};
+use no_frills_sys::capability;
 use no_frills_sys::spawn::Failure;
 
 use crate::bundle::Bundle;
-use crate::compile::{Pointer, Program};
+use crate::compile::{Caller, Pointer, Program};
 use crate::config::{Config, Moment, namespace};
 use crate::container::CreateOptions;
-use crate::error::{Error, Result};
+use crate::error::{Error, Explained, Result};
 use crate::hooks::{self, Inside};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
+use crate::members::{Members, is_limited, may_not_set_groups};
+use crate::net_devices::NetDevices;
+use crate::resctrl::{self, Class};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, UnlockedJournal, VERSION, remove_file};
-use crate::{console, security, start, time};
+use crate::{console, own_namespaces, security, start, time};
 
 /// How long the removal of a cgroup waits for the processes in it to be gone, after they were killed. Only a process that
 /// the kernel itself holds up, on a dead disk for instance, takes longer.
@@ -59,136 +63,199 @@ pub(crate) struct Launched {
 #[derive(Debug)]
 pub(crate) struct MadeHere {
     pub(crate) journal: UnlockedJournal,
-    pub(crate) cgroup: Cgroup,
+    pub(crate) members: Members,
     pub(crate) start_socket: bool,
 }
 
 /// Creates a container.
 pub(crate) fn launch<'i>(
     directory: &Directory,
-    init: impl FnOnce() -> Result<BorrowedFd<'i>>,
+    init: impl Fn() -> Result<BorrowedFd<'i>>,
     bundle: &Bundle,
-    mut options: CreateOptions,
+    options: &CreateOptions,
     goal: Goal,
 ) -> Result<Launched> {
-    let config = bundle.config();
     let notify = options.notify.then(|| directory.notify_directory());
-    let program = bundle.plan_with(directory.id(), &options, notify.as_deref())?;
-    security::check(&config.process)?;
+    let mut program = bundle.plan_with(directory.id(), options, notify.as_deref())?;
+    let owner = nix::unistd::getuid();
+    if !owner.is_root() && !capability::has_sys_admin().map_err(Error::system("reading the own capabilities"))? {
+        let caller = Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
+        program = program.unprivileged(caller)?;
+    }
+    security::check(&bundle.config().process)?;
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
-    // Before anything is made, unless something of it has to be.
-    let sources = if options.notify { Vec::new() } else { open_first(&program, None)? };
-    let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
-    let Some(CgroupsPath::Fs(relative)) = &program.cgroup else {
-        return Err(Error::Option(
-            "/linux/cgroupsPath: the systemd driver is not supported yet by this version".to_owned(),
-        ));
-    };
-    let cgroup = Cgroup::new(&hierarchy, relative).map_err(Error::cgroup)?;
+    let owner = owner.as_raw();
+    let attempt = Attempt { directory, bundle, options, goal, owner, console_socket: console_socket.as_ref() };
+    match attempt.launch(&program, &init) {
+        // Root of a user namespace, as under rootless Podman and Docker. To ask before would cost all others a system call.
+        Err(error) if is_of_user_namespace(&error) && is_limited()? => {
+            let bundle = bundle.in_user_namespace();
+            let mut program = bundle.plan_with(directory.id(), options, notify.as_deref())?;
+            if may_not_set_groups()? {
+                program = program.without_setgroups()?;
+            }
+            Attempt { bundle: &bundle, ..attempt }.launch(&program, &init)
+        }
+        launched => launched,
+    }
+}
 
-    let record = Record {
-        version: VERSION,
-        oci_version: config.oci_version().to_owned(),
-        bundle: bundle.directory().to_owned(),
-        rootfs: program.rootfs().to_owned(),
-        created: time::rfc3339(time::now().map_err(Error::system("reading the clock"))?),
-        annotations: config.annotations().iter().cloned().collect(),
-        owner_uid: nix::unistd::getuid().as_raw(),
-        cgroup: cgroup.relative().to_owned(),
-        cgroup_parents: cgroup.parents(),
-        pid_file: options.pid_file.take(),
-        program: config.args().first().cloned().unwrap_or_default(),
-        ready: program.ready,
-        own_pids: config.makes_namespace(namespace::PID),
-        notify: options.notify,
-        hooks: config.hooks.any(&Moment::LATER),
-        process: None,
-    };
-    let name = record.program.clone();
-    let mut launch = Launch {
-        directory,
-        init: Init::new(&program, &name, sources, None)?,
-        journal: directory.claim()?,
-        record,
-        program: &program,
-        cgroup: None,
-        pid_file_written: false,
-        config,
-        hooks_begun: false,
-    };
-    launch.init.warnings.extend_from_slice(config.warnings());
-    let steps = |launch: &mut Launch<'_>| -> Result<()> {
-        // Before the record, or whoever clears up after it would kill what is not ours.
-        cgroup.claim()?;
-        launch.journal.begin(config.document(), &launch.record)?;
-        if options.notify {
-            directory.make_notify_directory()?;
-            launch.init.open_sources()?;
-        }
-        let cgroup_dir = launch.make_cgroup(cgroup)?;
-        let listener = match goal {
-            Goal::Created => Some(start::listen(directory)?),
-            Goal::Running => None,
+/// Whether it may come from a user namespace, the caller's, that the plan does not know of.
+fn is_of_user_namespace(error: &Error) -> bool {
+    matches!(error, Error::Step { call: "mknodat", errno: Errno::EPERM, .. })
+}
+
+/// What is to be launched, and how.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    directory: &'a Directory,
+    bundle: &'a Bundle,
+    options: &'a CreateOptions,
+    goal: Goal,
+    owner: u32,
+    console_socket: Option<&'a OwnedFd>,
+}
+
+impl Attempt<'_> {
+    fn launch<'i>(self, program: &Program, init: &impl Fn() -> Result<BorrowedFd<'i>>) -> Result<Launched> {
+        let Attempt { directory, bundle, options, goal, owner, console_socket } = self;
+        let config = bundle.config();
+        // Before anything is made, unless something of it has to be.
+        let sources = if options.notify { Vec::new() } else { open_first(program, None)? };
+        own_namespaces::check(config)?;
+        let Some(CgroupsPath::Fs(relative)) = &program.cgroup else {
+            return Err(Error::Option(
+                "/linux/cgroupsPath: the systemd driver is not supported yet by this version".to_owned(),
+            ));
         };
-        let given = Descriptors {
-            streams: [&options.stdin, &options.stdout, &options.stderr].map(|fd| fd.as_ref().map(OwnedFd::as_fd)),
-            preserve_fds: options.preserve_fds,
-            preserved: &options.preserved_fds,
+        let cgroup = match Hierarchy::find() {
+            Err(_) if program.caller.is_some() => None,
+            hierarchy => Some(Cgroup::new(&hierarchy.map_err(Error::cgroup)?, relative).map_err(Error::cgroup)?),
         };
-        let init = init()?;
-        launch.init.complete(init, cgroup_dir.as_fd())?;
-        launch.init.begin()?;
-        let spawned = launch.init.spawn(init, given, cgroup_dir.as_fd());
-        spawned.map_err(|failure| explain_spawn(launch.cgroup.as_ref(), failure))?;
-        launch.init.provide()?;
-        // While init is at work: it needs no device but those that every container may use, and the
-        // container's program does not run yet.
-        if !program.mounts_devices {
-            launch.set_devices(&cgroup_dir)?;
-        }
-        let ignored = launch.note_process()?;
-        if program.syncs {
-            launch.init.follow(Kind::Sync)?;
-            launch.run_create_hooks(init, &cgroup_dir)?;
-            launch.init.tell(&Message::new(Kind::Continue), &[])?;
-        }
-        if program.mounts_devices {
-            launch.init.follow(Kind::Ready)?;
-            launch.set_devices(&cgroup_dir)?;
-        }
-        match goal {
-            Goal::Running => {
-                launch.write_pid_file()?;
-                launch.journal.write(&launch.record)?;
-                if config.hooks.any(&[Moment::StartContainer]) {
-                    launch.init.follow(Kind::Ready)?;
-                    launch.hooks_begun = true;
-                    launch.run_inside(Moment::StartContainer, Status::Created, init, &cgroup_dir)?;
+        let class = program.intel_rdt.as_ref().map(|rdt| resctrl::class(rdt, directory.id())).transpose()?;
+
+        let record = Record {
+            version: VERSION,
+            oci_version: config.oci_version().to_owned(),
+            bundle: bundle.directory().to_owned(),
+            rootfs: program.rootfs().to_owned(),
+            created: time::rfc3339(time::now().map_err(Error::system("reading the clock"))?),
+            annotations: config.annotations().iter().cloned().collect(),
+            owner_uid: owner,
+            cgroup: cgroup.as_ref().map(|cgroup| cgroup.relative().to_owned()).unwrap_or_default(),
+            cgroup_parents: cgroup.as_ref().map_or(0, Cgroup::parents),
+            pid_file: options.pid_file.clone(),
+            program: config.args().first().cloned().unwrap_or_default(),
+            ready: program.ready,
+            own_pids: config.makes_namespace(namespace::PID),
+            notify: options.notify,
+            hooks: config.hooks.any(&Moment::LATER),
+            process: None,
+            resctrl: class.as_ref().map(Class::own_directories).unwrap_or_default(),
+        };
+        let name = record.program.clone();
+        let mut launch = Launch {
+            directory,
+            init: Init::new(program, &name, sources, None)?,
+            journal: directory.claim()?,
+            record,
+            program,
+            cgroup: None,
+            pid_file_written: false,
+            asks_for_cgroup: config.cgroups_path().is_some(),
+            class,
+            net_devices: None,
+            config,
+            hooks_begun: false,
+        };
+        launch.init.warnings.extend_from_slice(config.warnings());
+        let steps = |launch: &mut Launch<'_>| -> Result<()> {
+            // Before the record, or whoever clears up after it would kill what is not ours.
+            cgroup.as_ref().map_or(Ok(()), Cgroup::claim)?;
+            launch.journal.begin(config.document(), &launch.record)?;
+            if options.notify {
+                directory.make_notify_directory()?;
+                launch.init.open_sources()?;
+            }
+            let mut cgroup_dir = cgroup.map_or(Ok(None), |cgroup| launch.make_cgroup(cgroup))?;
+            if let Some(class) = &mut launch.class {
+                class.make()?;
+            }
+            let listener = match goal {
+                Goal::Created => Some(start::listen(directory)?),
+                Goal::Running => None,
+            };
+            let given = Descriptors {
+                streams: [&options.stdin, &options.stdout, &options.stderr].map(|fd| fd.as_ref().map(OwnedFd::as_fd)),
+                preserve_fds: options.preserve_fds,
+                preserved: &options.preserved_fds,
+            };
+            let init = init()?;
+            launch.init.complete(init, cgroup_dir.as_ref().map(AsFd::as_fd))?;
+            launch.init.begin()?;
+            let spawned = match launch.init.spawn(init, given, cgroup_dir.as_ref().map(AsFd::as_fd)) {
+                // It may be made there, and not entered from here.
+                Err(Failure { errno: Errno::EACCES, .. }) if cgroup_dir.is_some() && is_limited()? => {
+                    cgroup_dir = None;
+                    launch.do_without_cgroup(Errno::EACCES)?;
+                    launch.init.spawn(init, given, None)
                 }
-                launch.init.run(ignored)?;
-                launch.run_hooks(Moment::Poststart, Status::Running)?;
+                spawned => spawned,
+            };
+            spawned.map_err(|failure| launch.explain_spawn(failure))?;
+            launch.init.provide()?;
+            // While init is at work: it needs no device but those that every container may use, and the
+            // container's program does not run yet.
+            if !program.mounts_devices {
+                launch.set_devices(cgroup_dir.as_ref())?;
             }
-            Goal::Created => {
+            let ignored = launch.note_process()?;
+            if program.syncs {
+                launch.init.follow(Kind::Sync)?;
+                launch.move_net_devices()?;
+                if config.hooks.any(&Moment::CREATE) {
+                    launch.run_create_hooks(init, cgroup_dir.as_ref())?;
+                }
+                launch.init.tell(&Message::new(Kind::Continue), &[])?;
+            }
+            if program.mounts_devices {
                 launch.init.follow(Kind::Ready)?;
-                launch.init.set_scheduling()?;
-                launch.write_pid_file()?;
-                launch.journal.write(&launch.record)?;
-                let attached: Vec<RawFd> = listener.iter().map(AsRawFd::as_raw_fd).collect();
-                launch.init.tell(&Message { detail: ignored, ..Message::new(Kind::Created) }, &attached)?;
-                // Whoever is told that it is created can start it.
-                launch.init.follow(Kind::Created)?;
+                launch.set_devices(cgroup_dir.as_ref())?;
             }
+            match goal {
+                Goal::Running => {
+                    launch.write_pid_file()?;
+                    launch.journal.write(&launch.record)?;
+                    if config.hooks.any(&[Moment::StartContainer]) {
+                        launch.init.follow(Kind::Ready)?;
+                        launch.hooks_begun = true;
+                        launch.run_inside(Moment::StartContainer, Status::Created, init, cgroup_dir.as_ref())?;
+                    }
+                    launch.init.run(ignored)?;
+                    launch.run_hooks(Moment::Poststart, Status::Running)?;
+                }
+                Goal::Created => {
+                    launch.init.follow(Kind::Ready)?;
+                    launch.init.set_scheduling()?;
+                    launch.write_pid_file()?;
+                    launch.journal.write(&launch.record)?;
+                    let attached: Vec<RawFd> = listener.iter().map(AsRawFd::as_raw_fd).collect();
+                    launch.init.tell(&Message { detail: ignored, ..Message::new(Kind::Created) }, &attached)?;
+                    // Whoever is told that it is created can start it.
+                    launch.init.follow(Kind::Created)?;
+                }
+            }
+            if let (Some(socket), Some(console)) = (console_socket, &launch.init.console) {
+                console::send(socket, console)?;
+                launch.init.console = None;
+            }
+            launch.release_pid_file()?;
+            launch.journal.unlock()
+        };
+        match steps(&mut launch) {
+            Ok(()) => launch.finish(goal),
+            Err(error) => Err(error.and_cleanup(launch.undo())),
         }
-        if let (Some(socket), Some(console)) = (console_socket, &launch.init.console) {
-            console::send(&socket, console)?;
-            launch.init.console = None;
-        }
-        launch.release_pid_file()?;
-        launch.journal.unlock()
-    };
-    match steps(&mut launch) {
-        Ok(()) => launch.finish(goal),
-        Err(error) => Err(error.and_cleanup(launch.undo())),
     }
 }
 
@@ -201,26 +268,85 @@ struct Launch<'a> {
     program: &'a Program,
     cgroup: Option<Cgroup>,
     pid_file_written: bool,
+    /// Whether the configuration names a cgroup.
+    asks_for_cgroup: bool,
+    class: Option<Class<'a>>,
+    net_devices: Option<NetDevices>,
     config: &'a Config,
     /// Whether hooks were run, so that those of poststop are to be when it fails.
     hooks_begun: bool,
 }
 
 impl Launch<'_> {
-    fn make_cgroup(&mut self, cgroup: Cgroup) -> Result<no_frills_cgroups::Dir> {
+    /// `None`: the container goes without one.
+    fn make_cgroup(&mut self, cgroup: Cgroup) -> Result<Option<no_frills_cgroups::Dir>> {
         let mut cgroup = cgroup;
         let Launch { journal, record, .. } = self;
-        let dir = cgroup.create(|cgroup| -> Result<()> {
+        let made = cgroup.create(|cgroup| -> Result<()> {
             record.cgroup_parents = cgroup.parents();
             journal.write(record)
-        })?;
-        self.cgroup = Some(cgroup);
-        Ok(dir)
+        });
+        match made {
+            Ok(dir) => {
+                self.cgroup = Some(cgroup);
+                Ok(Some(dir))
+            }
+            Err(error) => match refusal(&error) {
+                Some(errno) if is_limited()? => {
+                    self.do_without_cgroup(errno)?;
+                    Ok(None)
+                }
+                _ => Err(error),
+            },
+        }
     }
 
-    fn set_devices(&self, dir: &no_frills_cgroups::Dir) -> Result<()> {
+    /// Where the host lets the caller have no cgroup, the container's processes stay in the caller's, as with peers.
+    fn do_without_cgroup(&mut self, errno: Errno) -> Result<()> {
+        if self.asks_for_cgroup {
+            let why = Explained(errno);
+            self.init.warnings.push(format!("{}: done without: {why}", Pointer::CGROUPS_PATH));
+        }
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove(Some(Duration::ZERO))?;
+        }
+        self.record.cgroup = PathBuf::new();
+        self.record.cgroup_parents = 0;
+        self.journal.write(&self.record)
+    }
+
+    /// Why init could not be started.
+    fn explain_spawn(&self, failure: Failure) -> Error {
+        let what = match failure {
+            Failure { call: "clone3", errno: Errno::EPERM } if self.program.caller.is_some() => {
+                "users may make no user namespaces here: see the sysctls kernel.unprivileged_userns_clone and \
+                 kernel.apparmor_restrict_unprivileged_userns: clone3"
+            }
+            Failure { call: "clone3", errno: Errno::ENOSPC } => {
+                "too many namespaces: see the sysctls user.max_*_namespaces: clone3"
+            }
+            _ => return explain_spawn(self.cgroup.as_ref(), failure),
+        };
+        Error::System { pointer: Pointer::NAMESPACES.to_string(), action: what.to_owned(), errno: failure.errno }
+    }
+
+    /// Moves network devices to where init is.
+    fn move_net_devices(&mut self) -> Result<()> {
+        if let Some(network) = self.init.network.take() {
+            let devices = self.net_devices.insert(NetDevices::new(network)?);
+            devices.move_all(&self.program.net_devices)?;
+        }
+        Ok(())
+    }
+
+    fn set_devices(&self, dir: Option<&no_frills_cgroups::Dir>) -> Result<()> {
         let Some(program) = &self.program.device_program else { return Ok(()) };
-        dir.set_devices(program).map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source })
+        let Some(dir) = dir else { return Ok(()) };
+        match dir.set_devices(program) {
+            // From a user namespace no device can be made, and the host's decide for themselves.
+            Err(error) if error.errno() == Some(Errno::EPERM) && is_limited()? => Ok(()),
+            result => result.map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source }),
+        }
     }
 
     /// Runs the hooks of a moment in the caller's namespaces.
@@ -240,14 +366,14 @@ impl Launch<'_> {
         moment: Moment,
         status: Status,
         init: BorrowedFd<'_>,
-        cgroup: &no_frills_cgroups::Dir,
+        cgroup: Option<&no_frills_cgroups::Dir>,
     ) -> Result<()> {
         let Some(child) = &self.init.child else { return Err(self.init.ended()) };
         let inside = Inside {
             init,
             process: child.pidfd.as_fd(),
             pid: child.pid,
-            cgroup: cgroup.as_fd(),
+            cgroup: cgroup.map(AsFd::as_fd),
             config: self.config,
             record: &self.record,
             id: self.directory.id(),
@@ -255,7 +381,7 @@ impl Launch<'_> {
         inside.run(moment, status)
     }
 
-    fn run_create_hooks(&mut self, init: BorrowedFd<'_>, cgroup: &no_frills_cgroups::Dir) -> Result<()> {
+    fn run_create_hooks(&mut self, init: BorrowedFd<'_>, cgroup: Option<&no_frills_cgroups::Dir>) -> Result<()> {
         self.run_hooks(Moment::Prestart, Status::Creating)?;
         self.run_hooks(Moment::CreateRuntime, Status::Creating)?;
         self.hooks_begun = true;
@@ -269,6 +395,9 @@ impl Launch<'_> {
             return Err(self.init.ended());
         };
         self.record.process = Some(Process { pid, start_time: stat.start_time });
+        if let Some(class) = &self.class {
+            class.assign(pid)?;
+        }
         Ok(u64::from(stat.ignored_signals))
     }
 
@@ -295,6 +424,9 @@ impl Launch<'_> {
                 outcome = result;
             }
         };
+        if let Some(devices) = self.net_devices.take() {
+            note(devices.move_back());
+        }
         if let Some(child) = self.init.child.take() {
             note(kill_and_reap(&child));
         }
@@ -302,6 +434,10 @@ impl Launch<'_> {
             // Without a pid namespace of its own, children of init may have outlived it.
             note(cgroup.kill().map_err(Error::cgroup));
             note(cgroup.remove(Some(CGROUP_DEADLINE)).map_err(Error::cgroup));
+        }
+        note(resctrl::remove(&self.record.resctrl));
+        if let Some(class) = &self.class {
+            note(class.take_back());
         }
         if let (true, Some(path)) = (self.pid_file_written, &self.record.pid_file) {
             note(remove_file(path));
@@ -320,17 +456,27 @@ impl Launch<'_> {
     fn finish(mut self, goal: Goal) -> Result<Launched> {
         self.record.pid_file = None;
         let journal = self.journal.into_unlocked();
-        match (self.init.child, self.cgroup) {
-            (Some(child), Some(cgroup)) => Ok(Launched {
-                made_here: MadeHere { journal, cgroup, start_socket: goal == Goal::Created },
+        let members = match self.cgroup {
+            Some(cgroup) => Members::OfCgroup(cgroup),
+            None => Members::without_cgroup(&self.record),
+        };
+        match self.init.child {
+            Some(child) => Ok(Launched {
+                made_here: MadeHere { journal, members, start_socket: goal == Goal::Created },
                 record: self.record,
                 pidfd: child.pidfd,
                 warnings: self.init.warnings,
                 console: self.init.console,
             }),
-            _ => Err(Error::InitEnded("it was never started".to_owned())),
+            None => Err(Error::InitEnded("it was never started".to_owned())),
         }
     }
+}
+
+/// What stands in the way of who has no rights on the host.
+fn refusal(error: &Error) -> Option<Errno> {
+    let Error::Cgroup { source, .. } = error else { return None };
+    source.errno().filter(|errno| matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS))
 }
 
 /// Why init could not be started in a cgroup.

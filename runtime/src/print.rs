@@ -204,6 +204,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
     match *step {
         Step::BecomeRoot {}
         | Step::LoopbackUp {}
+        | Step::EnterTimeNamespace {}
         | Step::MakeRootReadonly {}
         | Step::PivotRoot {}
         | Step::EnterRoot {}
@@ -230,6 +231,14 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         Step::Fork { flags, last } => {
             vec![Shown::flags("flags", flags.into(), CLONE), Shown::yes("last", last)]
         }
+        Step::CloneTree { source, path, recursive, itself } => vec![
+            Shown::number("source", source),
+            Shown::text("path", path),
+            Shown::yes("recursive", recursive),
+            Shown::yes("itself", itself),
+        ],
+        Step::SetIds { uid, gid } => vec![Shown::number("uid", uid), Shown::number("gid", gid)],
+        Step::SendNetwork { mode } => vec![Shown::word("mode", join_mode(mode).to_owned())],
         Step::WriteProc { path, content } => vec![Shown::text("path", path), Shown::text("content", content)],
         Step::LookUpHome { uid } => vec![Shown::number("uid", uid)],
         Step::AttachRootAt { source, path } => vec![Shown::number("source", source), Shown::text("path", path)],
@@ -391,7 +400,8 @@ impl Program {
     pub fn describe(&self) -> String {
         let mut text = String::from("parent\n");
         for Deed { pointer, name, fields } in self.parent() {
-            let fields: Vec<String> = fields.into_iter().map(|field| field.text).collect();
+            let fields: Vec<String> =
+                fields.into_iter().map(|field| field.text).filter(|text| !text.is_empty()).collect();
             append(&mut text, &format!("{name}({})", fields.join(", ")), pointer);
         }
         text.push_str("init\n");
@@ -465,6 +475,19 @@ impl Program {
             fields: vec![Shown::word("class", io_class(priority)), Shown::number("priority", priority.priority)],
         }));
         deeds.extend(Moment::ALL.into_iter().flat_map(|moment| self.hook_deeds(moment)));
+        deeds.extend(self.intel_rdt.iter().map(|rdt| {
+            let class = rdt.clos_id.clone().unwrap_or_default();
+            let class = Shown { name: "class", text: format!("{class:?}"), value: class.into() };
+            let lines = rdt.schema.iter().chain(&rdt.schemata).cloned().collect();
+            let monitoring = Shown::yes("monitoring", rdt.monitoring.into());
+            let fields = vec![class, Shown::names("schemata", lines), monitoring];
+            Deed { pointer: Pointer::to("/linux/intelRdt"), name: "resctrl_class", fields }
+        }));
+        deeds.extend(self.net_devices.iter().map(|device| {
+            let text = |name, text: &str| Shown { name, text: format!("{text:?}"), value: text.into() };
+            let fields = vec![text("device", &device.host), text("to", &device.name)];
+            Deed { pointer: Pointer::to("/linux/netDevices"), name: "move_network_device", fields }
+        }));
         deeds
     }
 
@@ -698,6 +721,8 @@ fn action(step: &Step<'_>) -> String {
         Step::SetHostname { name } => format!("setting the hostname {name:?}"),
         Step::SetDomainname { name } => format!("setting the domain name {name:?}"),
         Step::LoopbackUp {} => "bringing the loopback interface up".to_owned(),
+        Step::EnterTimeNamespace {} => "entering the time namespace".to_owned(),
+        Step::SendNetwork { .. } => "opening the container's network to the parent".to_owned(),
         Step::SetPropagation { .. } => "detaching the propagation of mounts from the host's".to_owned(),
         Step::ReceiveSources {} => "receiving descriptors".to_owned(),
         Step::JoinNamespaces { kinds, .. } => {
@@ -751,7 +776,8 @@ fn action(step: &Step<'_>) -> String {
         Step::DropBounding { capability: number } => {
             format!("dropping {} from the bounding set", capability(usize::from(*number)))
         }
-        Step::SetUser { uid, gid, .. } => format!("becoming user {uid} and group {gid}"),
+        Step::CloneTree { path, .. } => format!("cloning the mount at {path:?}"),
+        Step::SetUser { uid, gid, .. } | Step::SetIds { uid, gid } => format!("becoming user {uid} and group {gid}"),
         Step::SetCapabilities { .. } => "setting the capabilities".to_owned(),
         Step::SetAmbient { .. } => "setting the ambient capabilities".to_owned(),
         Step::SetNoNewPrivileges {} => "forbidding new privileges".to_owned(),

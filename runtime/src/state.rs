@@ -114,6 +114,9 @@ pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hooks: bool,
     pub(crate) process: Option<Process>,
+    /// Directories of resctrl that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resctrl: Vec<PathBuf>,
 }
 
 /// The container's process. The time it started, in clock ticks since boot, tells it from a later one
@@ -572,6 +575,7 @@ pub(crate) mod tests {
             notify: false,
             hooks: false,
             process: Some(Process { pid, start_time: 7 }),
+            resctrl: Vec::new(),
         }
     }
 

@@ -20,7 +20,7 @@ const OLDEST_SPECIFICATION: &str = "1.0.0";
 
 const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"];
+const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
 
 /// Those that a config may name, in the order of the kernel's numbers.
 #[rustfmt::skip]
@@ -94,7 +94,9 @@ const LINUX: &str = r#",
       ]
     },
     "intelRdt": {
-      "enabled": false
+      "enabled": true,
+      "schemata": true,
+      "monitoring": true
     },
     "mountExtensions": {
       "idmap": {
@@ -102,7 +104,7 @@ const LINUX: &str = r#",
       }
     },
     "netDevices": {
-      "enabled": false
+      "enabled": true
     }"#;
 
 /// Appends an array of words that need no escaping.

@@ -37,11 +37,13 @@ pub enum Kind {
     Sync = 10,
     /// To init: go on after [`Step::Fork`](crate::Step::Fork) or [`Step::Sync`](crate::Step::Sync).
     Continue = 11,
+    /// From init: a netlink socket of the container's network namespace is attached.
+    Network = 20,
 }
 
 impl Kind {
     fn from_code(code: u8) -> Option<Kind> {
-        const ALL: [Kind; 11] = [
+        const ALL: [Kind; 12] = [
             Kind::Setup,
             Kind::Sources,
             Kind::Created,
@@ -53,6 +55,7 @@ impl Kind {
             Kind::Forked,
             Kind::Sync,
             Kind::Continue,
+            Kind::Network,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == code)
     }

@@ -166,6 +166,37 @@ steps! {
         name: Text<'a>,
     } calls SETDOMAINNAME;
 
+    /// Opens a netlink socket of the network namespace and sends it to the parent, which moves devices there.
+    53 SendNetwork {
+        /// [`join`] modes, of the network namespace.
+        mode: u8,
+    } calls SOCKET SENDMSG;
+
+    /// Clones a tree of mounts of init's own mount namespace, in the place of a source: for a caller who may not clone the
+    /// host's. Of what the kernel shows only together with what covers it, all is cloned.
+    55 CloneTree {
+        /// The number among the sources that it gets.
+        source: u32,
+        /// Its path on the host.
+        path: Text<'a>,
+        /// 1: with the mounts below it.
+        recursive: u8,
+        /// 1: a symbolic link at the end of the path is the tree.
+        itself: u8,
+    } calls OPEN_TREE CLOSE;
+
+    /// setresgid(2), setresuid(2), as [`SetUser`](Step::SetUser) but for the groups: in a user namespace in which setgroups(2) is
+    /// denied.
+    56 SetIds {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    } calls SETRESGID PRCTL SETRESUID;
+
+    /// Enters the time namespace that was made for its children, when its offsets are set.
+    54 EnterTimeNamespace {} calls OPENAT2 SETNS CLOSE;
+
     /// Brings the loopback interface of the network namespace up (netdevice(7)).
     5 LoopbackUp {} calls SOCKET IOCTL CLOSE;
 

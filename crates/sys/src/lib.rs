@@ -7,11 +7,13 @@
 
 mod arch;
 pub mod bpf;
+pub mod capability;
 pub mod limits;
 pub mod lock;
 pub mod memfd;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod pidfd;
 pub mod scheduling;
 pub mod socket;

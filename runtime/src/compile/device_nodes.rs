@@ -21,9 +21,9 @@ const S_IFIFO: u32 = 0o010_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFBLK: u32 = 0o060_000;
 
-/// A new user namespace may not make devices: there they are the host's, mounted over.
+/// In a user namespace no devices may be made: there they are the host's, mounted over.
 fn are_bound(config: &Config) -> bool {
-    config.linux.own() & namespace::USER != 0
+    config.linux.own() & namespace::USER != 0 || config.caller_in_user_namespace
 }
 
 /// A `/dev` that was bound is somebody's own, perhaps the host's: nothing is made or changed in it.

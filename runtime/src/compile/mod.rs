@@ -23,6 +23,7 @@ mod pointer;
 mod process;
 #[cfg(test)]
 mod tests;
+mod unprivileged;
 
 use std::path::{Path, PathBuf};
 
@@ -31,11 +32,12 @@ use no_frills_cgroups::devices::{self, Rule};
 use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
 use crate::config::{
-    Config, ConfigError, Hooks, IdMapping, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET, Process,
-    Propagation, Scheduler, is_mapped, namespace, propagation,
+    Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET,
+    NetDevice, Process, Propagation, Scheduler, is_mapped, namespace, propagation,
 };
 pub(crate) use hook::compile_hook;
 pub use pointer::Pointer;
+pub use unprivileged::Caller;
 
 /// What, beside the configuration, decides what is done.
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +201,14 @@ pub struct Program {
     pub terminal: bool,
     /// What is run at moments of the container's life.
     pub(crate) hooks: Hooks,
+    /// What is moved into the container's network namespace, before init enters the root.
+    pub(crate) net_devices: Vec<NetDevice>,
+    /// The class of service of the container's processes.
+    pub(crate) intel_rdt: Option<IntelRdt>,
+    /// Whether there is a user namespace of the container's own.
+    pub(crate) has_user_namespace: bool,
+    /// Who makes the container without rights on the host: [`Program::unprivileged`].
+    pub(crate) caller: Option<Caller>,
 }
 
 impl Program {
@@ -231,6 +241,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     device_nodes::make_all(&mut steps);
     process::prepare(&mut steps);
     steps.enter_root();
+    steps.set_sysctls();
     mounts::restrict(&mut steps);
     process::become_it(&mut steps, Forks::No);
     let device_rules = config.linux.device_rules.clone().unwrap_or_default();
@@ -239,7 +250,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     Ok(Program {
         clone_flags: if forks(config) { 0 } else { config.linux.namespaces & BORN_INTO },
         forks: if forks(config) { Forks::First } else { Forks::No },
-        syncs: syncs(config),
+        syncs: syncs(config) || !config.linux.net_devices.is_empty(),
         id_maps: id_maps(config)?,
         sources: steps.sources,
         steps: steps.plan,
@@ -256,6 +267,10 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
         io_priority: config.process.io_priority,
         terminal: config.process.terminal,
         hooks: config.hooks.clone(),
+        net_devices: config.linux.net_devices.clone(),
+        intel_rdt: config.linux.intel_rdt.clone(),
+        has_user_namespace: config.linux.own() & namespace::USER != 0,
+        caller: None,
     })
 }
 
@@ -322,6 +337,10 @@ fn joining(steps: Builder<'_>, forks: Forks) -> Program {
         io_priority: None,
         terminal: false,
         hooks: Hooks::default(),
+        net_devices: Vec::new(),
+        intel_rdt: None,
+        has_user_namespace: false,
+        caller: None,
     }
 }
 
@@ -501,6 +520,10 @@ impl<'a> Builder<'a> {
         if unshared != 0 {
             self.push(Pointer::NAMESPACES, &Step::Unshare { flags: unshared as u32 });
         }
+        if self.has(namespace::NETWORK) {
+            self.send_network(join::MUST);
+        }
+        self.set_clocks();
     }
 
     /// Joins what the configuration names by path. The caller, who may be root, tries what it can before it joins the user
@@ -518,11 +541,49 @@ impl<'a> Builder<'a> {
         for (at, source, kind) in &sources {
             let mode = if joins_user && *kind != namespace::USER { join::MAY } else { join::MUST };
             self.push(*at, &Step::JoinNamespaces { source: *source, kinds: *kind as u32, mode });
+            if *kind == namespace::NETWORK {
+                self.send_network(mode);
+            }
         }
         let others = sources.iter().filter(|(_, _, kind)| joins_user && *kind != namespace::USER);
         for (at, source, kind) in others {
             let step = Step::JoinNamespaces { source: *source, kinds: *kind as u32, mode: join::IF_REFUSED };
             self.push(*at, &step);
+            if *kind == namespace::NETWORK {
+                self.send_network(join::IF_REFUSED);
+            }
+        }
+    }
+
+    /// Lets the parent into the network namespace, as soon as init is in it: later it may have no rights over it.
+    fn send_network(&mut self, mode: u8) {
+        if !self.config.linux.net_devices.is_empty() {
+            self.push(Pointer::to("/linux/netDevices"), &Step::SendNetwork { mode });
+        }
+    }
+
+    /// Sets the clocks of a new time namespace, before anybody is in it, and enters it.
+    fn set_clocks(&mut self) {
+        if !self.has(namespace::TIME) {
+            return;
+        }
+        let offsets = &self.config.linux.time_offsets;
+        let lines = offsets.iter().map(|offset| format!("{} {} {}\n", offset.clock, offset.secs, offset.nanosecs));
+        let lines: String = lines.collect();
+        if !lines.is_empty() {
+            self.write_proc(Pointer::to("/linux/timeOffsets"), "self/timens_offsets", &lines);
+        }
+        self.use_procfs(Pointer::NAMESPACES);
+        self.push(Pointer::NAMESPACES, &Step::EnterTimeNamespace {});
+    }
+
+    /// Sets kernel parameters; those of network devices too, which may have come by now.
+    fn set_sysctls(&mut self) {
+        let config = self.config;
+        for sysctl in &config.linux.sysctls {
+            // An empty write is none.
+            let value = if sysctl.value.is_empty() { "\n" } else { sysctl.value.as_str() };
+            self.write_proc(Pointer::to("/linux/sysctl"), &sysctl.path, value);
         }
     }
 
@@ -570,6 +631,8 @@ impl<'a> Builder<'a> {
         }
         if syncs(self.config) && self.has_mounts() {
             self.push(Pointer::to("/root/path"), &Step::MoveRoot {});
+        } else if !self.config.linux.net_devices.is_empty() {
+            self.push(Pointer::to("/linux/netDevices"), &Step::Sync {});
         }
         let step = if self.options.no_pivot || !self.has_mounts() { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);

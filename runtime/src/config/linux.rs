@@ -2,10 +2,14 @@
 
 use no_frills_cgroups::devices::{Access, Kind, Rule};
 
+use super::intel_rdt::{self, IntelRdt};
 use super::memory::{self, MemoryPolicy};
 use super::mounts::{Propagation, propagation};
+use super::net_devices::{self, NetDevice};
 use super::process::valid_id;
 use super::reader::{Node, Result};
+use super::sysctl::{self, Sysctl};
+use super::time_offsets::{self, TimeOffset};
 use super::unsupported::{self, refuse};
 use super::{NOT_YET, path};
 
@@ -42,6 +46,11 @@ pub(crate) struct Linux {
     pub(crate) root_propagation: Option<Propagation>,
     /// Empty when not given.
     pub(crate) mount_label: String,
+    pub(crate) sysctls: Vec<Sysctl>,
+    pub(crate) net_devices: Vec<NetDevice>,
+    pub(crate) intel_rdt: Option<IntelRdt>,
+    /// Those that are not zero.
+    pub(crate) time_offsets: Vec<TimeOffset>,
 }
 
 /// One of `namespaces` that has a path.
@@ -113,6 +122,7 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
     } else {
         MappingsFor::Nothing
     };
+    let own = joined.iter().fold(namespaces, |own, joined| own | joined.kind);
     let linux = Linux {
         namespaces,
         joined,
@@ -128,6 +138,10 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
             .each("readonlyPaths", |path| not_the_root(path, "the root itself is made read-only by root.readonly"))?,
         root_propagation: read_root_propagation(&node)?,
         mount_label: node.text_of("mountLabel")?.to_owned(),
+        sysctls: sysctl::read(&node, own)?,
+        net_devices: net_devices::read(&node, own)?,
+        intel_rdt: intel_rdt::read(&node)?,
+        time_offsets: time_offsets::read(&node, namespaces)?,
     };
     Ok(linux)
 }
@@ -171,8 +185,6 @@ fn read_namespaces(node: &Node<'_, '_>) -> Result<(u64, Vec<Joined>)> {
                 return Err(path.error("must be an absolute path"));
             }
             joined.push(Joined { index: item.index(), kind: *kind, path: path.text()?.to_owned() });
-        } else if *kind == namespace::TIME {
-            return Err(item.required("type")?.error(format!("a new time namespace is {NOT_YET}")));
         }
         Ok(())
     })?;

@@ -6,16 +6,22 @@
 //! "Extensibility"); known ones that are not supported are refused when they ask for anything.
 
 mod hooks;
+mod intel_rdt;
 mod linux;
 mod memory;
 mod mounts;
+mod net_devices;
 mod number_list;
 mod path;
 mod process;
 mod reader;
 mod scheduling;
+mod sysctl;
+mod time_offsets;
 mod unsupported;
 
+#[cfg(test)]
+mod namespaced_tests;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
@@ -26,14 +32,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub(crate) use hooks::{Hook, Hooks, Moment};
+pub(crate) use intel_rdt::IntelRdt;
 pub(crate) use linux::{Device, DeviceKind, IdMapping, Linux, NAMESPACES, namespace};
 pub(crate) use memory::{MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES};
 pub use mounts::mount_options;
 pub(crate) use mounts::{Attributes, Mount, MountIdMap, MountKind, Parameter, Propagation, attr, legacy, propagation};
+pub(crate) use net_devices::NetDevice;
 pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
 pub use reader::ConfigError;
 use reader::{Node, Result};
 pub(crate) use scheduling::{IO_CLASSES, IoPriority, POLICIES, SCHEDULER_FLAGS, Scheduler};
+pub(crate) use sysctl::Sysctl;
 
 pub(crate) const NOT_YET: &str = "not supported yet by this version";
 const OTHER_PLATFORM: &str = "for another platform: this runtime makes Linux containers";
@@ -52,6 +61,8 @@ pub struct Config {
     annotations: Vec<(String, String)>,
     warnings: Vec<String>,
     document: Arc<[u8]>,
+    /// The caller is in a user namespace other than the first: it may make no devices.
+    pub(crate) caller_in_user_namespace: bool,
 }
 
 /// The setting `root`.
@@ -103,6 +114,7 @@ impl Config {
             annotations: read_annotations(&document)?,
             warnings,
             document: bytes,
+            caller_in_user_namespace: false,
         };
         check_user_namespace(&config)?;
         check_id_maps(&config)?;
@@ -124,6 +136,11 @@ impl Config {
     /// The whole configuration as it was read: JSON.
     pub fn document(&self) -> &[u8] {
         &self.document
+    }
+
+    /// The same for a caller that is in a user namespace other than the first, which the configuration does not tell.
+    pub(crate) fn in_user_namespace(&self) -> Config {
+        Config { caller_in_user_namespace: true, ..self.clone() }
     }
 
     /// The version of the specification that the configuration was written for.

@@ -225,7 +225,8 @@ fn good_examples_are_refused_for_what_comes_later_when_the_rest_is_given() {
     for name in ["minimal", "minimal-for-start", "zos-minimal", "freebsd-minimal"] {
         assert_eq!(complete(name), "accepted", "{name}");
     }
-    assert_eq!(complete("linux-netdevice"), format!("/linux/netDevices: {NOT_YET}"));
+    let no_network = "/linux/netDevices/ens4: needs a namespace of type \"network\" that is not the host's";
+    assert_eq!(complete("linux-netdevice"), no_network);
     assert_eq!(complete("linux-rdma"), format!("/linux/resources/rdma: {NOT_YET}"));
     assert_eq!(complete("spec-example"), format!("/linux/seccomp: {NOT_YET}"));
 }

@@ -29,19 +29,7 @@ pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] =
     &[("freebsd", Map(&[])), ("solaris", Map(&[])), ("vm", Map(&[])), ("windows", Map(&[])), ("zos", Map(&[]))];
 
 /// In `linux`.
-pub(super) const LINUX: &[(&str, Ask)] = &[
-    ("intelRdt", Map(&[])),
-    ("netDevices", Map(&[])),
-    ("seccomp", Map(&[])),
-    ("sysctl", Map(&[])),
-    (
-        "timeOffsets",
-        Map(&[
-            ("boottime", Map(&[("secs", Number), ("nanosecs", Number)])),
-            ("monotonic", Map(&[("secs", Number), ("nanosecs", Number)])),
-        ]),
-    ),
-];
+pub(super) const LINUX: &[(&str, Ask)] = &[("seccomp", Map(&[]))];
 
 /// In `linux.resources`.
 pub(super) const RESOURCES: &[(&str, Ask)] = &[

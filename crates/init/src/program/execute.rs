@@ -120,6 +120,24 @@ impl<'a> Machine<'a> {
             Step::SetHostname { name } => kernel::sethostname(name.bytes()),
             Step::SetDomainname { name } => kernel::setdomainname(name.bytes()),
             Step::LoopbackUp {} => self.loopback_up(),
+            Step::CloneTree { source, path, recursive, itself } => {
+                let clone = |recursive| kernel::open_tree_at(&path, recursive, itself != 0);
+                let tree = match clone(recursive != 0) {
+                    Err(Failure { errno: errno::EINVAL, .. }) if recursive == 0 => clone(true)?,
+                    other => other?,
+                };
+                let before = self.sources.replace(source, tree)?;
+                self.done(before);
+                Ok(())
+            }
+            Step::SetIds { uid, gid } => self.set_ids(uid, gid),
+            Step::SendNetwork { mode } => self.send_network(mode),
+            Step::EnterTimeNamespace {} => {
+                // In the parent's procfs; its links are the kernel's.
+                let time = kernel::openat2(self.procfs, c"self/ns/time_for_children", O_CLOEXEC, 0, 0)?;
+                self.done(time);
+                kernel::setns(time, kernel::CLONE_NEWTIME)
+            }
             Step::SetPropagation { propagation } => kernel::mount_setattr(CURRENT, true, 0, 0, propagation),
             Step::ReceiveSources {} => {
                 self.close_pending();
@@ -297,6 +315,16 @@ impl<'a> Machine<'a> {
             }
             other => other,
         }
+    }
+
+    fn send_network(&mut self, mode: u8) -> Result<()> {
+        let refused = self.refused & kernel::CLONE_NEWNET != 0;
+        if mode == join::MAY && refused || mode == join::IF_REFUSED && !refused {
+            return Ok(());
+        }
+        let socket = kernel::netlink_socket()?;
+        self.done(socket);
+        talk::send(self.parent, &Message::new(Kind::Network), Some(socket))
     }
 
     /// Goes on in a copy; the original tells the parent of it and ends.

@@ -18,6 +18,10 @@ impl Machine<'_> {
             Err(failure) if failure.errno == errno::EPERM && groups.count() == 0 => self.warn_failure(failure)?,
             other => other?,
         }
+        self.set_ids(uid, gid)
+    }
+
+    pub(crate) fn set_ids(&mut self, uid: u32, gid: u32) -> Result<()> {
         kernel::setresgid(gid)?;
         if uid != 0 {
             kernel::prctl(PR_SET_KEEPCAPS, 1, 0)?;

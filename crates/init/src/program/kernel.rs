@@ -387,6 +387,14 @@ pub(crate) fn open_tree(fd: Fd, recursive: bool) -> Result<Fd> {
     call!(open_tree, OPEN_TREE, fd.0, c"".address(), flags).map(|fd| Fd(fd as i32))
 }
 
+/// A detached copy of what a path names.
+pub(crate) fn open_tree_at<N: Name + ?Sized>(path: &N, recursive: bool, itself: bool) -> Result<Fd> {
+    const OPEN_TREE_CLONE: u64 = 1;
+    let below = if recursive { AT_RECURSIVE } else { 0 } | if itself { AT_SYMLINK_NOFOLLOW } else { 0 };
+    let flags = OPEN_TREE_CLONE | O_CLOEXEC | below as u64;
+    call!(open_tree, OPEN_TREE, CURRENT.0, path.address(), flags).map(|fd| Fd(fd as i32))
+}
+
 /// A detached read-only copy of what the descriptor points to and of all mounts below.
 pub(crate) fn open_tree_readonly(fd: Fd) -> Result<Fd> {
     const OPEN_TREE_CLONE: u64 = 1;
@@ -475,6 +483,9 @@ pub(crate) fn unshare(flags: u32) -> Result<()> {
 }
 
 /// setns(2).
+pub(crate) const CLONE_NEWTIME: u32 = 0x80;
+pub(crate) const CLONE_NEWNET: u32 = 0x4000_0000;
+
 pub(crate) fn setns(fd: Fd, kinds: u32) -> Result<()> {
     call!(setns, SETNS, fd.0, kinds).map(drop)
 }
@@ -634,6 +645,14 @@ pub(crate) fn inet_socket() -> Result<Fd> {
     const AF_INET: i32 = 2;
     const SOCK_DGRAM_CLOEXEC: i32 = 2 | 0o2_000_000;
     call!(socket, SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0).map(|fd| Fd(fd as i32))
+}
+
+/// A socket of the network namespace's configuration (rtnetlink(7)).
+pub(crate) fn netlink_socket() -> Result<Fd> {
+    const AF_NETLINK: i32 = 16;
+    const SOCK_RAW_CLOEXEC: i32 = 3 | 0o2_000_000;
+    const NETLINK_ROUTE: i32 = 0;
+    call!(socket, SOCKET, AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE).map(|fd| Fd(fd as i32))
 }
 
 // ---- messages

@@ -36,6 +36,15 @@ impl Sources {
         Ok(fd)
     }
 
+    /// Puts another descriptor in the place of one.
+    pub(crate) fn replace(&mut self, number: u32, by: Fd) -> Result<Fd> {
+        let before = self.get(number)?;
+        if let Some(place) = self.fds.get_mut(number as usize) {
+            *place = by;
+        }
+        Ok(before)
+    }
+
     /// Leaves the closing of a descriptor to somebody else, if it is one of these.
     pub(crate) fn keep(&mut self, fd: Fd) {
         for place in self.fds.iter_mut().take(self.count).filter(|place| **place == fd) {
