@@ -1,23 +1,29 @@
 //! The cases, in groups.
 
+mod clocks;
 mod commands;
 mod devices;
 mod engines;
 mod errors;
 mod exec;
 mod hooks;
+mod intel_rdt;
+mod joined;
 mod lifecycle;
 mod mount_extensions;
 mod mount_kinds;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod races;
 mod refused;
 mod reliability;
 mod rootfs;
+mod rootless;
 mod security;
 mod settings;
+mod sysctls;
 mod terminals;
 
 use crate::case::Case;
@@ -34,6 +40,11 @@ pub(crate) fn all() -> Vec<Case> {
         rootfs::cases(),
         devices::cases(),
         namespaces::cases(),
+        joined::cases(),
+        clocks::cases(),
+        sysctls::cases(),
+        net_devices::cases(),
+        intel_rdt::cases(),
         terminals::cases(),
         exec::cases(),
         commands::cases(),
@@ -44,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         hooks::cases(),
         refused::cases(),
         reliability::cases(),
+        rootless::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

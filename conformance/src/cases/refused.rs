@@ -34,7 +34,6 @@ type Later = (&'static str, fn(&Test) -> Verdict);
 
 const CASES: &[Later] = later! {
     "refused/seccomp": "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"});
-    "refused/sysctl": "/linux/sysctl", json!({"net.ipv4.ping_group_range": "0 0"});
     "refused/resources-memory": "/linux/resources/memory", json!({"limit": 67_108_864});
     "refused/resources-cpu": "/linux/resources/cpu", json!({"shares": 512});
     "refused/resources-pids": "/linux/resources/pids", json!({"limit": 100});
@@ -42,8 +41,4 @@ const CASES: &[Later] = later! {
     "refused/resources-hugepages": "/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 2_097_152}]);
     "refused/resources-rdma": "/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 3}});
     "refused/resources-unified": "/linux/resources/unified", json!({"memory.high": "100000000"});
-    "refused/intel-rdt": "/linux/intelRdt", json!({"closID": "guaranteed"});
-    "refused/time-offsets": "/linux/timeOffsets", json!({"boottime": {"secs": 100}});
-    "refused/time-namespace": "/linux/namespaces/0", json!({"type": "time"});
-    "refused/net-devices": "/linux/netDevices", json!({"eth0": {}});
 };
