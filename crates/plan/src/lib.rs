@@ -35,5 +35,5 @@ mod step;
 #[cfg(feature = "encode")]
 pub use builder::PlanBuilder;
 pub use encoding::{Bytes, DecodeError, Plan, Steps, Text, Texts, Words};
-pub use message::{Kind, MESSAGE_MAX, MESSAGE_TEXT_MAX, Message};
+pub use message::{BEFORE_STEPS, Kind, MESSAGE_MAX, MESSAGE_TEXT_MAX, Message};
 pub use step::{KEPT_MAX, Step, Within, attach, call, join};

@@ -61,6 +61,9 @@ impl Kind {
     }
 }
 
+/// The step of a failure before the first.
+pub const BEFORE_STEPS: u32 = u32::MAX;
+
 /// One message of the conversation between parent and init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {

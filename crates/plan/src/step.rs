@@ -34,7 +34,7 @@ pub mod call {
         65 PERSONALITY "personality", 66 SET_MEMPOLICY "set_mempolicy", 67 SCHED_SETAFFINITY "sched_setaffinity",
         75 GETDENTS64 "getdents64", 76 LSEEK "lseek", 77 SENDFILE "sendfile", 78 FTRUNCATE "ftruncate",
         79 UTIMENSAT "utimensat", 80 FLISTXATTR "flistxattr", 81 FGETXATTR "fgetxattr", 82 FSETXATTR "fsetxattr",
-        83 FSPICK "fspick", 84 MOUNT "mount",
+        83 FSPICK "fspick", 84 MOUNT "mount", 85 FCNTL "fcntl",
     }
 }
 
@@ -118,7 +118,8 @@ macro_rules! steps {
                 match self { $(Step::$name { .. } => stringify!($name),)* }
             }
 
-            /// The system calls that init may make for this step, as [`call`] codes.
+            /// The system calls that init may make for this step, as [`call`] codes. Where the kernel lacks
+            /// mount_setattr(2), others stand in for it.
             pub fn calls(&self) -> &'static [u8] {
                 match self { $(Step::$name { .. } => &[$(call::$call),*],)* }
             }

@@ -312,7 +312,8 @@ fn set_bind_attributes(steps: &mut Builder<'_>, mount: &Mount, recursive: bool, 
         (true, false) => (top, *all),
     };
     if !merged.is_empty() || first.kind != 0 {
-        steps.push(at, &set_attributes(merged, first.kind, first.recursive));
+        // Of a tree that is one mount, none are below; and only recursive attributes cannot do without mount_setattr.
+        steps.push(at, &set_attributes(merged, first.kind, first.recursive && recursive));
     }
     if !left.is_empty() {
         steps.push(at, &set_attributes(left, 0, !first.recursive));

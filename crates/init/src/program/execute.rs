@@ -7,6 +7,7 @@ use crate::kernel::{
     self, CURRENT, Capabilities, Copied, Failure, Fd, Name, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, Result, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, errno,
 };
+use crate::old::{self, Change, Old};
 use crate::paths::{self, Missing};
 use crate::talk::{self, Sources};
 
@@ -33,6 +34,8 @@ pub(crate) struct Machine<'a> {
     mount_is_spent: bool,
     /// What has to be made for it where its destination is missing, if that is known: its own kind.
     mount_kind: Option<Missing>,
+    mount_is_attached: bool,
+    pub(crate) old: Old,
     /// Mounts that later steps change or look into.
     kept: [Fd; KEPT_MAX],
     kept_count: usize,
@@ -70,6 +73,8 @@ impl<'a> Machine<'a> {
             mount: NONE,
             mount_is_spent: false,
             mount_kind: None,
+            mount_is_attached: false,
+            old: Old::new(),
             kept: [NONE; KEPT_MAX],
             kept_count: 0,
             directory: NONE,
@@ -138,7 +143,7 @@ impl<'a> Machine<'a> {
                 self.done(time);
                 kernel::setns(time, kernel::CLONE_NEWTIME)
             }
-            Step::SetPropagation { propagation } => kernel::mount_setattr(CURRENT, true, 0, 0, propagation),
+            Step::SetPropagation { propagation } => old::set_propagation(propagation),
             Step::ReceiveSources {} => {
                 self.close_pending();
                 talk::receive_sources(self.parent, &mut self.sources)
@@ -146,7 +151,8 @@ impl<'a> Machine<'a> {
             Step::AttachRoot { source } => {
                 self.root = self.sources.take(source)?;
                 kernel::move_mount_to_root(self.root)?;
-                kernel::fchdir(self.root)
+                kernel::fchdir(self.root)?;
+                self.attached(self.root)
             }
             Step::AttachRootAt { source, path } => self.attach_root_at(source, path),
             Step::MoveRoot {} if self.root_is_apart => kernel::move_mount_to_root(self.root),
@@ -171,7 +177,7 @@ impl<'a> Machine<'a> {
             }
             Step::CheckDevice { kind, device } => self.check_device(kind, device),
             Step::SetMountAttributes { set, clear, propagation, recursive } => {
-                kernel::mount_setattr(self.mount, recursive != 0, set, clear, propagation)
+                self.change_mount(Change { set, clear, propagation, recursive: recursive != 0 })
             }
             Step::Attach { path, flags } => self.attach(path, flags),
             Step::IdMapMount { source } => kernel::id_map(self.mount, self.sources.get(source)?),
@@ -183,7 +189,7 @@ impl<'a> Machine<'a> {
                 self.explained(result)
             }
             Step::SetRootPropagation { propagation, recursive } => {
-                kernel::mount_setattr(self.root, recursive != 0, 0, 0, propagation)
+                self.change_attached(self.root, Change { set: 0, clear: 0, propagation, recursive: recursive != 0 })
             }
             Step::UseRoot { source } => {
                 self.root = self.sources.take(source)?;
@@ -194,12 +200,13 @@ impl<'a> Machine<'a> {
             Step::UseKept { kept } => {
                 let mount = self.kept(kept)?;
                 self.set_mount(mount, None);
+                self.mount_is_attached = true;
                 Ok(())
             }
             Step::ChangeMount { path, set, clear, propagation, recursive } => {
                 let mount = paths::open(self.root, &path, O_PATH, 0)?;
                 self.done(mount);
-                kernel::mount_setattr(mount, recursive != 0, set, clear, propagation)
+                self.change_attached(mount, Change { set, clear, propagation, recursive: recursive != 0 })
             }
             Step::OpenDirectory { path, flags } => {
                 let directory = paths::open_directory(self.root, path, resolution(flags))?;
@@ -215,7 +222,7 @@ impl<'a> Machine<'a> {
             Step::MakeSymlink { name, target, replace } => self.make_symlink(name, target, replace != 0),
             Step::Mask { path, within, null } => self.mask(path, within, null),
             Step::MakeReadonly { path, within } => self.make_readonly(path, within),
-            Step::MakeRootReadonly {} => kernel::mount_setattr(self.root, false, kernel::MOUNT_ATTR_RDONLY, 0, 0),
+            Step::MakeRootReadonly {} => self.change_attached(self.root, Change::READONLY),
             Step::PivotRoot {} => {
                 kernel::pivot_root_here()?;
                 kernel::detach_here()
@@ -301,7 +308,8 @@ impl<'a> Machine<'a> {
             }
             other => other.map(|()| true)?,
         };
-        kernel::fchdir(self.root)
+        kernel::fchdir(self.root)?;
+        self.attached(self.root)
     }
 
     fn join_namespaces(&mut self, source: u32, kinds: u32, mode: u8) -> Result<()> {
@@ -454,6 +462,27 @@ impl<'a> Machine<'a> {
         self.mount = mount;
         self.mount_kind = kind;
         self.mount_is_spent = false;
+        self.mount_is_attached = false;
+        self.old.forget();
+    }
+
+    fn change_mount(&mut self, change: Change) -> Result<()> {
+        match change.make(self.mount) {
+            Err(missing @ Failure { errno: errno::ENOSYS, .. }) if !self.mount_is_attached => {
+                self.change_when_attached(change, missing)
+            }
+            Err(Failure { errno: errno::ENOSYS, .. }) => self.change_attached(self.mount, change),
+            other => other,
+        }
+    }
+
+    /// A mount has been attached.
+    pub(crate) fn attached(&mut self, mount: Fd) -> Result<()> {
+        if mount != self.mount {
+            return Ok(());
+        }
+        self.mount_is_attached = true;
+        if self.old.owes() { self.catch_up(mount) } else { Ok(()) }
     }
 
     fn keep_mount(&mut self) -> Result<()> {
@@ -496,7 +525,8 @@ impl<'a> Machine<'a> {
                 Missing::Directory => paths::make_directory(self.directory, &path)?,
                 Missing::File => paths::make_file(self.directory, &path)?,
             }
-            return kernel::move_mount_into(self.mount, self.directory, &path);
+            kernel::move_mount_into(self.mount, self.directory, &path)?;
+            return self.attached(self.mount);
         }
         let resolve = resolution(flags);
         let target = if flags & attach::NO_FOLLOW == 0 {
@@ -508,13 +538,13 @@ impl<'a> Machine<'a> {
         if flags & attach::NOT_IN_PROC != 0 && kernel::file_system(target)? == PROC_SUPER_MAGIC {
             return Err(Failure { call: call::FSTATFS, errno: errno::EPERM });
         }
-        if flags & attach::KEEP_MODE == 0 {
-            return kernel::move_mount(self.mount, target);
+        if flags & attach::KEEP_MODE != 0 {
+            // By its descriptor, before it is attached: what its path names then may be something else.
+            let covered = kernel::stat_fd(target)?;
+            kernel::fchmodat(self.mount, c".", u32::from(covered.mode) & 0o7777)?;
         }
-        // By its descriptor, before it is attached: what its path names then may be something else.
-        let covered = kernel::stat_fd(target)?;
-        kernel::fchmodat(self.mount, c".", u32::from(covered.mode) & 0o7777)?;
-        kernel::move_mount(self.mount, target)
+        kernel::move_mount(self.mount, target)?;
+        self.attached(self.mount)
     }
 
     /// What a missing destination of the mount has to be: the mount's own kind.

@@ -38,6 +38,7 @@ pub(crate) mod errno {
     pub(crate) const EAGAIN: i32 = 11;
     pub(crate) const ENODEV: i32 = 19;
     pub(crate) const ENAMETOOLONG: i32 = 36;
+    pub(crate) const ENOSYS: i32 = 38;
     pub(crate) const ELOOP: i32 = 40;
     pub(crate) const ENODATA: i32 = 61;
     pub(crate) const EPROTO: i32 = 71;
@@ -120,8 +121,9 @@ pub(crate) fn close_from(first: i32) -> Result<()> {
 
 /// Makes execve close a descriptor.
 pub(crate) fn close_on_exec(fd: Fd) -> Result<()> {
-    const CLOSE_RANGE_CLOEXEC: u32 = 4;
-    call!(close_range, CLOSE_RANGE, fd.0, fd.0, CLOSE_RANGE_CLOEXEC).map(drop)
+    const F_SETFD: u32 = 2;
+    const FD_CLOEXEC: u32 = 1;
+    call!(fcntl, FCNTL, fd.0, F_SETFD, FD_CLOEXEC).map(drop)
 }
 
 pub(crate) fn mkdirat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32) -> Result<()> {
@@ -284,9 +286,18 @@ pub(crate) fn stat_fd(fd: Fd) -> Result<Statx> {
 
 /// The file system's magic number (statfs(2)).
 pub(crate) fn file_system(fd: Fd) -> Result<u64> {
+    Ok(statfs(fd)?[0])
+}
+
+/// The `ST_*` flags of a mount.
+pub(crate) fn mount_flags(fd: Fd) -> Result<u64> {
+    Ok(statfs(fd)?[10])
+}
+
+fn statfs(fd: Fd) -> Result<[u64; 32]> {
     let mut buffer = [0u64; 32];
     call!(fstatfs, FSTATFS, fd.0, buffer.as_mut_ptr())?;
-    Ok(buffer[0])
+    Ok(buffer)
 }
 
 pub(crate) fn executable<N: Name + ?Sized>(path: &N) -> Result<()> {
@@ -345,6 +356,11 @@ fn change_mount(fd: Fd, recursive: bool, attributes: &MountAttr) -> Result<()> {
     let path = if fd == CURRENT { c"/" } else { c"" };
     let size = size_of::<MountAttr>();
     call!(mount_setattr, MOUNT_SETATTR, fd.0, path.address(), flags, &raw const *attributes, size).map(drop)
+}
+
+/// mount(2) of nothing new: a change of the mount at a path.
+pub(crate) fn change_mount_at<N: Name + ?Sized>(path: &N, flags: u64) -> Result<()> {
+    call!(mount, MOUNT, 0, path.address(), 0, flags, 0).map(drop)
 }
 
 pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;

@@ -9,7 +9,8 @@
 //!
 //! Files: `arch/` the machine, `kernel.rs` the calls with types, `talk.rs` the conversation with the
 //! parent, `paths.rs` paths beneath the root, `mounts.rs`, `copy.rs`, `terminal.rs`, `identity.rs`, `home.rs`: the
-//! longer idioms. Deliberately absent: a heap, libc, paths of the host, and any choice that the parent could make.
+//! longer idioms, `old.rs` what old kernels need. Deliberately absent: a heap, libc, paths of the host, and any choice that
+//! the parent could make.
 #![no_std]
 #![no_main]
 
@@ -20,11 +21,12 @@ mod home;
 mod identity;
 mod kernel;
 mod mounts;
+mod old;
 mod paths;
 mod talk;
 mod terminal;
 
-use no_frills_plan::{Kind, Message};
+use no_frills_plan::{BEFORE_STEPS, Kind, Message};
 
 use crate::execute::Machine;
 use crate::kernel::{Fd, exit};
@@ -68,6 +70,7 @@ unsafe fn parse_number(text: *const u8) -> Option<i32> {
 
 fn run(parent: Fd) -> ! {
     let mut machine = Machine::new(parent);
+    machine.step = BEFORE_STEPS;
     let mut memory = talk::PlanMemory::new();
     let plan = match machine.prepare(&mut memory) {
         Ok(plan) => plan,
@@ -76,6 +79,7 @@ fn run(parent: Fd) -> ! {
             exit(1)
         }
     };
+    machine.step = 0;
     for step in plan.steps() {
         let outcome = match step {
             Ok(step) => machine.execute(&step),

@@ -1,12 +1,13 @@
 //! Masks and read-only paths: the idioms of several mounts.
 
-use no_frills_plan::{Text, Within};
+use no_frills_plan::{Text, Within, call};
 
 use crate::execute::Machine;
 use crate::kernel::{
     self, Failure, Fd, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH,
     Result, errno,
 };
+use crate::old::Change;
 use crate::paths;
 
 impl Machine<'_> {
@@ -48,7 +49,7 @@ impl Machine<'_> {
         };
         kernel::move_mount(mask, target)?;
         self.done(target);
-        Ok(())
+        self.attached(mask)
     }
 
     fn mask_directory(&mut self, target: Fd) -> Result<()> {
@@ -83,9 +84,20 @@ impl Machine<'_> {
             Err(Failure { errno: errno::ENOENT | errno::ENOTDIR, .. }) => return Ok(()),
             other => other?,
         };
-        let copy = kernel::open_tree_readonly(target)?;
-        kernel::move_mount(copy, target)?;
-        self.done(copy);
+        match kernel::open_tree_readonly(target) {
+            Ok(copy) => {
+                kernel::move_mount(copy, target)?;
+                self.done(copy);
+            }
+            // Before Linux 5.12 the path itself, as runc and crun do it on every kernel; not what is mounted below it.
+            Err(Failure { errno: errno::ENOSYS, call: call::MOUNT_SETATTR }) => {
+                let copy = kernel::open_tree(target, true)?;
+                kernel::move_mount(copy, target)?;
+                self.change_attached(copy, Change::READONLY)?;
+                self.done(copy);
+            }
+            Err(failure) => return Err(failure),
+        }
         self.done(target);
         Ok(())
     }

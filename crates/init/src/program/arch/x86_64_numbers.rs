@@ -12,6 +12,7 @@ numbers! {
     execve SYS_execve = 59
     getcwd SYS_getcwd = 79
     chdir SYS_chdir = 80
+    fcntl SYS_fcntl = 72
     fchdir SYS_fchdir = 81
     fchown SYS_fchown = 93
     umask SYS_umask = 95
