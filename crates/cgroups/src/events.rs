@@ -28,8 +28,9 @@ pub(crate) struct Events {
 
 impl Cgroup {
     /// Kills every process in the cgroup and its descendants, those included that are being forked
-    /// (`cgroup.kill`, Linux 5.14). They are not gone on return; see
-    /// [`wait_empty`](Cgroup::wait_empty). A cgroup that does not exist is left at that.
+    /// (`cgroup.kill`; before Linux 5.14 they are frozen and killed one by one, those outside of the caller's pid
+    /// namespace excepted). They are not gone on return; see [`wait_empty`](Cgroup::wait_empty). A cgroup that does not
+    /// exist is left at that.
     pub fn kill(&self) -> Result<()> {
         let path = self.path.join("cgroup.kill");
         let failed = |errno, hint| Error::System { action: "writing 1 to", path: path.clone(), hint, errno };
@@ -40,9 +41,8 @@ impl Cgroup {
                 Err(Errno::ENOENT) if self.events()?.is_none() => return Ok(()),
                 // Somebody else may have made it anew between the two.
                 Err(Errno::ENOENT) if attempt < KILL_ATTEMPTS => attempt += 1,
-                Err(Errno::ENOENT) => {
-                    return Err(failed(Errno::ENOENT, " (cgroup.kill needs Linux 5.14)"));
-                }
+                // Before Linux 5.14.
+                Err(Errno::ENOENT) => return self.kill_each(),
                 Err(errno) => return Err(failed(errno, "")),
             }
         };
@@ -119,7 +119,7 @@ impl Deadline {
         Deadline { length, begin: None }
     }
 
-    fn left(&mut self) -> Result<Option<Duration>, Errno> {
+    pub(crate) fn left(&mut self) -> Result<Option<Duration>, Errno> {
         let Some(length) = self.length.filter(|length| !length.is_zero()) else { return Ok(self.length) };
         // std's Instant would panic where a filter around us forbids the clock.
         let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
@@ -141,7 +141,7 @@ fn parse(text: &[u8]) -> Events {
 }
 
 /// Rounded up, so that what is left of a millisecond is not spent in a loop.
-fn timeout(left: Option<Duration>) -> PollTimeout {
+pub(crate) fn timeout(left: Option<Duration>) -> PollTimeout {
     let Some(left) = left else {
         return PollTimeout::NONE;
     };

@@ -39,7 +39,7 @@
 //! of a cgroupsPath is recognized, so that the caller can say so.
 //!
 //! # Kernel
-//! Linux 5.14 (`cgroup.kill`). Device programs need `CAP_BPF` and `CAP_NET_ADMIN`, or
+//! Linux 5.6 (`openat2`); from 5.14 on killing is one call. Device programs need `CAP_BPF` and `CAP_NET_ADMIN`, or
 //! `CAP_SYS_ADMIN`, in the first user namespace.
 
 #![forbid(unsafe_code)]
@@ -52,6 +52,7 @@ mod dir;
 mod error;
 mod events;
 mod hierarchy;
+mod kill_each;
 mod mountinfo;
 mod processes;
 mod remove;
