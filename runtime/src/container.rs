@@ -41,7 +41,8 @@ impl InitFile {
         if let Some(init) = self.0.get() {
             return Ok(init.as_fd());
         }
-        let made = memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd"))?;
+        let made =
+            memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd: memfd_create"))?;
         // Another thread may have been first: its memfd is as good.
         Ok(self.0.get_or_init(|| made).as_fd())
     }
@@ -391,7 +392,9 @@ impl Container {
             // By what was done before.
             Err(Errno::ESRCH) if all => Ok(()),
             Err(Errno::ESRCH) => Err(Error::NotRunning),
-            result => result.map_err(Error::system(format!("sending {signal} to process {}", self.pid()))),
+            result => {
+                result.map_err(Error::system(format!("sending {signal} to process {}: pidfd_send_signal", self.pid())))
+            }
         }
     }
 
@@ -407,7 +410,7 @@ impl Container {
         for pid in members.processes()? {
             let process = match pidfd::open(pid) {
                 Err(Errno::ESRCH) => continue,
-                result => result.map_err(Error::system(format!("opening process {pid}")))?,
+                result => result.map_err(Error::system(format!("opening process {pid}: pidfd_open")))?,
             };
             // The pid may have gone to another process before it was opened: then it is not among them.
             if !members.processes()?.contains(&pid) {
@@ -415,7 +418,9 @@ impl Container {
             }
             match pidfd::send_signal(&process, signal.number()) {
                 Ok(()) | Err(Errno::ESRCH) => {}
-                Err(errno) => return Err(Error::system(format!("sending {signal} to process {pid}"))(errno)),
+                Err(errno) => {
+                    return Err(Error::system(format!("sending {signal} to process {pid}: pidfd_send_signal"))(errno));
+                }
             }
         }
         Ok(())
@@ -515,7 +520,7 @@ fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
     let Some(process) = record.process else { return Ok(None) };
     let pidfd = match pidfd::open(process.pid) {
         Err(Errno::ESRCH) => return Ok(None),
-        result => result.map_err(Error::system(format!("opening process {}", process.pid)))?,
+        result => result.map_err(Error::system(format!("opening process {}: pidfd_open", process.pid)))?,
     };
     // The check after the open: now the pid cannot go to another process unnoticed. A zombie may still
     // tell how it ended.
@@ -656,7 +661,7 @@ impl Deletion<'_> {
 fn end_process(pidfd: &OwnedFd) -> Result<()> {
     match pidfd::send_signal(pidfd, Signal::KILL.number()) {
         Ok(()) | Err(Errno::ESRCH) => {}
-        Err(errno) => return Err(Error::system("killing the container's process")(errno)),
+        Err(errno) => return Err(Error::system("killing the container's process: pidfd_send_signal")(errno)),
     }
     pidfd::wait_ended(pidfd).map_err(Error::system("waiting for the container's process"))
 }

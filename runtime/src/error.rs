@@ -79,7 +79,7 @@ pub enum Error {
         reason: String,
     },
     /// A step of the plan failed in the container's first process.
-    #[error("{}{action}: {call}: {}{}", Pointed(pointer), Explained(*errno), Said(said))]
+    #[error("{}{action}: {call}: {}{}", Pointed(pointer), Answer { call, errno: *errno }, Said(said))]
     Step {
         /// The setting that the step comes from, a JSON pointer; empty when it comes from none.
         pointer: String,
@@ -111,11 +111,11 @@ pub enum Error {
     #[error("the container's first process does not answer: is it stopped (SIGSTOP), or its cgroup frozen?")]
     InitMute,
     /// A system call failed.
-    #[error("{}{action}: {}", Pointed(pointer), Explained(*errno))]
+    #[error("{}{action}: {}", Pointed(pointer), Answer { call: last_word(action), errno: *errno })]
     System {
         /// The setting it was made for, a JSON pointer; empty when for none.
         pointer: String,
-        /// What was being done, with what it was done to.
+        /// What was being done, with what it was done to; at its end, if it tells that, the system call.
         action: String,
         /// The cause.
         errno: Errno,
@@ -216,6 +216,54 @@ impl fmt::Display for Explained {
     }
 }
 
+/// Since when Linux has the calls that not every kernel in use has, or that old filters do not know
+/// (docs/kernel-features.md).
+const SINCE: [(&str, &str); 17] = [
+    ("clone3", "5.7"),
+    ("close_range", "5.9"),
+    ("execveat", "3.19"),
+    ("faccessat2", "5.8"),
+    ("fsconfig", "5.2"),
+    ("fsmount", "5.2"),
+    ("fsopen", "5.2"),
+    ("fspick", "5.2"),
+    ("memfd_create", "3.17"),
+    ("mount_setattr", "5.12"),
+    ("move_mount", "5.2"),
+    ("open_tree", "5.2"),
+    ("openat2", "5.6"),
+    ("pidfd_getfd", "5.6"),
+    ("pidfd_open", "5.3"),
+    ("pidfd_send_signal", "5.1"),
+    ("statx", "4.11"),
+];
+
+/// What a call answered; when it is missing, also what has it.
+struct Answer<'a> {
+    call: &'a str,
+    errno: Errno,
+}
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Answer { call, errno } = *self;
+        // An older clone3 takes what it does not know for too long an argument.
+        let is_missing = errno == Errno::ENOSYS || (call, errno) == ("clone3", Errno::E2BIG);
+        match SINCE.iter().find(|(known, _)| is_missing && *known == call) {
+            Some((_, version)) => {
+                let words = errno.desc().to_lowercase();
+                write!(out, "{errno:?} ({words}; {call} needs Linux {version}, and no seccomp filter that hides it)")
+            }
+            None => Explained(errno).fmt(out),
+        }
+    }
+}
+
+/// Where the actions of [`Error::System`] name the call.
+fn last_word(action: &str) -> &str {
+    action.rsplit(' ').next().unwrap_or_default()
+}
+
 /// An error and what caused it.
 struct Chain<'a>(&'a dyn std::error::Error);
 
@@ -237,5 +285,23 @@ struct Said<'a>(&'a str);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(out, ": {}", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_call_is_told_with_its_version() {
+        let needs = "openat2 needs Linux 5.6, and no seccomp filter that hides it";
+        let error =
+            Error::System { pointer: String::new(), action: "opening x: openat2".to_owned(), errno: Errno::ENOSYS };
+        assert_eq!(error.to_string(), format!("opening x: openat2: ENOSYS (function not implemented; {needs})"));
+        let error =
+            Error::System { pointer: String::new(), action: "opening x: openat2".to_owned(), errno: Errno::EIO };
+        assert_eq!(error.to_string(), "opening x: openat2: EIO (i/o error)");
+        let old = Answer { call: "clone3", errno: Errno::E2BIG }.to_string();
+        assert!(old.contains("clone3 needs Linux 5.7"), "{old}");
     }
 }

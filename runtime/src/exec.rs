@@ -136,7 +136,9 @@ impl Exec {
     pub fn kill(&self, signal: Signal) -> Result<()> {
         match pidfd::send_signal(&self.pidfd, signal.number()) {
             Err(Errno::ESRCH) => Err(Error::NotRunning),
-            result => result.map_err(Error::system(format!("sending {signal} to process {}", self.pid))),
+            result => {
+                result.map_err(Error::system(format!("sending {signal} to process {}: pidfd_send_signal", self.pid)))
+            }
         }
     }
 

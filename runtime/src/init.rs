@@ -390,7 +390,7 @@ impl<'p> Init<'p> {
 pub(crate) fn kill_and_reap(child: &Child) -> Result<()> {
     match pidfd::send_signal(&child.pidfd, nix::libc::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
-        Err(errno) => return Err(Error::system("killing init")(errno)),
+        Err(errno) => return Err(Error::system("killing init: pidfd_send_signal")(errno)),
     }
     reap(child)
 }
@@ -599,7 +599,7 @@ fn open_procfs(pointer: Pointer) -> Result<OwnedFd> {
     let failed = |action: &str, errno| Error::System { pointer: pointer.to_string(), action: action.to_owned(), errno };
     match mount::procfs() {
         Err(Errno::EPERM) => {}
-        result => return result.map_err(|errno| failed("mounting a procfs of our own", errno)),
+        result => return result.map_err(|errno| failed("mounting a procfs of our own: fsopen", errno)),
     }
     let procfs = OpenOptions::new().read(true).custom_flags(O_PATH).open("/proc");
     let procfs: File = procfs.map_err(|error| failed("opening /proc", io_errno(&error)))?;
@@ -643,7 +643,9 @@ fn step_failed(program: &Program, name: &str, message: &Message<'_>) -> Error {
     let steps = no_frills_plan::Plan::decode(program.steps.bytes());
     let step = steps.ok().and_then(|plan| plan.steps().nth(message.step as usize)?.ok());
     match step {
-        Some(Step::FindProgram { .. } | Step::Execute { .. }) if message.call != call::MMAP => {
+        Some(Step::FindProgram { .. } | Step::Execute { .. })
+            if message.call != call::MMAP && errno != Errno::ENOSYS =>
+        {
             program_failed(name, errno)
         }
         Some(Step::SetUser { .. }) if message.call == call::SETGROUPS => Error::Step {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use no_frills_cgroups::{CgroupsPath, devices};
-use no_frills_plan::{Plan, Step, Text, Texts, Within, Words, attach, call, join};
+use no_frills_plan::{BEFORE_STEPS, Plan, Step, Text, Texts, Within, Words, attach, call, join};
 use serde_json::{Map, Value, json};
 
 use crate::compile::{IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, SourceKind};
@@ -525,6 +525,9 @@ impl Program {
 
     /// What a step does, for the text of an error: `mounting "sysfs" on "/sys"`.
     pub fn action(&self, step: u32) -> String {
+        if step == BEFORE_STEPS {
+            return "preparing the container's first process".to_owned();
+        }
         let steps = self.all_steps();
         let Some(this) = steps.get(step as usize) else { return format!("step {step}") };
         match self.mount_around(&steps, step as usize) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use no_frills::{CompileOptions, Config, Program, compile};
+use no_frills_plan::BEFORE_STEPS;
 use serde_json::Value;
 
 fn directory(name: &str) -> PathBuf {
@@ -133,7 +134,8 @@ fn every_step_has_an_action_for_error_texts() {
     ] {
         assert!(actions.iter().any(|action| action == expected), "{expected} is not in {actions:#?}");
     }
-    assert_eq!(program.action(u32::MAX), format!("step {}", u32::MAX));
+    assert_eq!(program.action(u32::MAX - 1), format!("step {}", u32::MAX - 1));
+    assert_eq!(program.action(BEFORE_STEPS), "preparing the container's first process");
 }
 
 /// Not a test of correctness: prints how long reading and compiling take.

@@ -105,7 +105,12 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn system(action: &'static str, path: &Path, errno: Errno) -> Error {
-        Error::System { action, path: path.to_owned(), hint: "", errno }
+        let hint = match errno {
+            // Of the calls here no other can be missing.
+            Errno::ENOSYS => " (openat2 needs Linux 5.6, and no seccomp filter that hides it)",
+            _ => "",
+        };
+        Error::System { action, path: path.to_owned(), hint, errno }
     }
 
     /// The kernel's error number, where there is one.

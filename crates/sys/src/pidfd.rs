@@ -18,10 +18,15 @@ pub enum Exit {
 /// A descriptor for a running or dead, but not yet reaped, process.
 ///
 /// # Errors
-/// `ESRCH`: there is none with this pid.
+/// `ESRCH`: there is none with this pid, or it is a thread's.
 pub fn open(pid: i32) -> nix::Result<OwnedFd> {
     // SAFETY: no pointers.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let opened = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) });
+    let fd = opened.map_err(|errno| match errno {
+        // What kernels before 6.15 say of a process that is gone while its number is still that of a session or group.
+        Errno::EINVAL if pid > 0 => Errno::ESRCH,
+        errno => errno,
+    })?;
     // SAFETY: a new descriptor, which nobody else has.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
@@ -176,6 +181,21 @@ mod tests {
         let pidfd = open(pid).unwrap();
         assert_eq!(wait(&pidfd, pid), Ok(Exit::Code(3)));
         assert_eq!(reap(&pidfd), Err(Errno::ECHILD));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_while_its_session_lives_is_not_found() {
+        // The shell leaves a child in its session, which ends when its standard input does.
+        let mut leader = Command::new("setsid")
+            .args(["sh", "-c", "exec 3<&0; cat <&3 >&3 & exit"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = leader.id() as i32;
+        let stdin = leader.stdin.take();
+        leader.wait().unwrap();
+        assert_eq!(open(pid).map(drop), Err(Errno::ESRCH));
+        drop(stdin);
     }
 
     #[test]
