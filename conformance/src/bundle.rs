@@ -32,6 +32,8 @@ pub(crate) struct Test {
     pub(crate) runtime: PathBuf,
     /// Arguments before every command.
     pub(crate) runtime_args: Vec<OsString>,
+    /// System calls that are kept from it, separated by commas.
+    pub(crate) without: String,
     /// A directory for this case alone.
     pub(crate) work: PathBuf,
     /// This case's cgroup, as a path in the hierarchy.
@@ -47,12 +49,13 @@ impl Test {
         kind: Kind,
         runtime: PathBuf,
         runtime_args: Vec<OsString>,
+        without: String,
         work: PathBuf,
         cgroup: String,
         cgroup_mount: PathBuf,
     ) -> Self {
         let (counter, ids) = (Cell::new(0), RefCell::default());
-        Self { kind, runtime, runtime_args, work, cgroup, cgroup_mount, counter, ids }
+        Self { kind, runtime, runtime_args, without, work, cgroup, cgroup_mount, counter, ids }
     }
 
     /// Whether the runtime under test is ours, whose messages are checked exactly.
@@ -97,7 +100,20 @@ impl Test {
 
     /// The runtime's command line up to and with these arguments.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(&self.runtime);
+        self.command_without(&self.without, args)
+    }
+
+    /// As [`command`](Test::command), as if the kernel lacked these system calls, separated by commas.
+    pub(crate) fn command_without<S: AsRef<OsStr>>(&self, calls: &str, args: &[S]) -> Command {
+        let mut command = if calls.is_empty() {
+            Command::new(&self.runtime)
+        } else {
+            // Beside the suite's own program (`cargo build -p no-frills-conformance` makes both).
+            let own = std::env::current_exe().unwrap_or_default();
+            let mut command = Command::new(own.with_file_name("without"));
+            command.arg(calls).arg(&self.runtime);
+            command
+        };
         command.args(&self.runtime_args).arg("--root").arg(self.state_root()).args(args);
         bare(&mut command);
         command
@@ -405,10 +421,15 @@ impl Bundle<'_> {
 
     /// A command line of `run` or `create` for this bundle.
     pub(crate) fn command(&self, verb: &str, flags: &[&str]) -> Command {
+        self.command_without(&self.test.without, verb, flags)
+    }
+
+    /// The same as if the kernel lacked these system calls, separated by commas.
+    pub(crate) fn command_without(&self, calls: &str, verb: &str, flags: &[&str]) -> Command {
         let mut args: Vec<OsString> = vec![verb.into(), "--bundle".into(), self.dir.clone().into()];
         args.extend(flags.iter().map(Into::into));
         args.push(self.id.clone().into());
-        self.test.command(&args)
+        self.test.command_without(calls, &args)
     }
 
     /// The runtime knows nothing of the container.

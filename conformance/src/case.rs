@@ -13,6 +13,7 @@ pub(crate) struct Case {
     /// The case itself.
     pub(crate) run: fn(&Test) -> Verdict,
     marks: Vec<Mark>,
+    needs: &'static [&'static str],
 }
 
 /// What is known about a case with one runtime.
@@ -30,9 +31,12 @@ enum What {
     Only,
 }
 
+/// For [`Case::needs`]: the runtime is run by an ordinary user, who may not install the filter that feigns an old kernel.
+pub(crate) const UNFILTERED: &str = "to be run without a filter";
+
 /// Declares a case.
 pub(crate) fn case(name: &'static str, doc: &'static str, run: fn(&Test) -> Verdict) -> Case {
-    Case { name, doc, run, marks: Vec::new() }
+    Case { name, doc, run, marks: Vec::new(), needs: &[] }
 }
 
 impl Case {
@@ -56,6 +60,22 @@ impl Case {
         self.mark(kind, What::Only, why)
     }
 
+    /// The case cannot pass on a kernel without these system calls.
+    pub(crate) fn needs(mut self, calls: &'static [&'static str]) -> Self {
+        self.needs = calls;
+        self
+    }
+
+    /// The call for lack of which the case is not run, if there is one among these, which are separated by commas.
+    pub(crate) fn lacks(&self, without: &str) -> Option<String> {
+        let is_lacking = |call: &str| match call {
+            UNFILTERED => !without.is_empty(),
+            call => without.split(',').any(|lacking| lacking == call),
+        };
+        let missing = self.needs.iter().find(|call| is_lacking(call))?;
+        Some(format!("needs {missing}"))
+    }
+
     /// Why the case is not run with this runtime, if it is not.
     pub(crate) fn skipped_for(&self, kind: Kind) -> Option<String> {
         if let Some(why) = self.find(kind, &What::Skip) {
@@ -77,7 +97,8 @@ impl Case {
 
     /// The marks in words, a line each.
     pub(crate) fn marks(&self) -> impl Iterator<Item = String> + '_ {
-        self.marks.iter().map(|mark| {
+        let needs = self.needs.iter().map(|call| format!("needs {call}"));
+        needs.chain(self.marks.iter().map(|mark| {
             let Mark { kind, why, .. } = mark;
             match mark.what {
                 What::Differs => format!("{kind} differs: {why}"),
@@ -85,7 +106,7 @@ impl Case {
                 What::Skip => format!("not for {kind}: {why}"),
                 What::Only => format!("for {kind} alone: {why}"),
             }
-        })
+        }))
     }
 
     fn mark(mut self, kind: Kind, what: What, why: &'static str) -> Self {

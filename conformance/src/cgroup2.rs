@@ -58,9 +58,17 @@ pub(crate) fn kill_and_remove(dir: &Path) -> io::Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    fs::write(dir.join("cgroup.kill"), "1")?;
+    // Before Linux 5.14 there is none.
+    let kill = dir.join("cgroup.kill");
+    let has_kill = kill.exists();
+    if has_kill {
+        fs::write(kill, "1")?;
+    }
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
+        for cgroup in below(dir).into_iter().chain([dir.to_owned()]).filter(|_| !has_kill) {
+            kill_listed(&cgroup);
+        }
         let mut busy = None;
         for cgroup in below(dir).into_iter().chain([dir.to_owned()]) {
             match fs::remove_dir(&cgroup) {
@@ -75,5 +83,14 @@ pub(crate) fn kill_and_remove(dir: &Path) -> io::Result<()> {
             // that works for processes of others: cgroup.events does not tell of a dying one.
             Some(_) => std::thread::sleep(Duration::from_millis(2)),
         }
+    }
+}
+
+/// Kills the processes that a cgroup lists.
+fn kill_listed(cgroup: &Path) {
+    let listed = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    for pid in listed.lines().filter_map(|line| line.parse().ok()).filter_map(rustix::process::Pid::from_raw) {
+        // Who is gone meanwhile needs no signal; who is not will be in the next list.
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap_or_default();
     }
 }

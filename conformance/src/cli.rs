@@ -16,6 +16,7 @@ Runs the conformance suite against an OCI runtime.
 conformance --runtime PATH [OPTION...] [FILTER...]
 
   --runtime PATH      the runtime to test
+  --without CALLS     run it as if the kernel lacked these system calls, e.g. mount_setattr,open_tree_attr
   --runtime-arg ARG   an argument before every command, e.g. --debug; repeatable
   --peer NAME         test target/peers/NAME (see conformance/peers.sh)
   --jobs N            how many cases run at a time; default: the number of processors
@@ -47,6 +48,8 @@ pub(crate) enum Format {
 pub(crate) struct Options {
     pub(crate) runtime: PathBuf,
     pub(crate) runtime_args: Vec<OsString>,
+    /// System calls that are kept from it, separated by commas; empty for none.
+    pub(crate) without: String,
     pub(crate) jobs: usize,
     pub(crate) timeout: Duration,
     pub(crate) format: Format,
@@ -78,6 +81,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
     let mut options = Options {
         runtime: PathBuf::new(),
         runtime_args: Vec::new(),
+        without: String::new(),
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
         timeout: Duration::from_secs(60),
         format: Format::Lines,
@@ -90,6 +94,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
             Long("runtime") => runtime = Some(parser.value()?.into()),
             Long("peer") => runtime = Some(PathBuf::from("target/peers").join(parser.value()?)),
             Long("runtime-arg") => options.runtime_args.push(parser.value()?),
+            Long("without") => options.without = parser.value()?.string()?,
             Long("jobs") => options.jobs = parser.value()?.parse()?,
             Long("timeout") => options.timeout = Duration::from_secs(parser.value()?.parse()?),
             Long("format") => options.format = parser.value()?.parse_with(format)?,
@@ -112,8 +117,8 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
     }
     options.runtime = runtime.ok_or("--runtime PATH is missing")?;
     if let Some(name) = solo {
-        let Options { runtime, runtime_args, .. } = options;
-        return Ok(Request::Solo(Solo { name, inside, runtime, runtime_args, kind, work, cgroup }));
+        let Options { runtime, runtime_args, without, .. } = options;
+        return Ok(Request::Solo(Solo { name, inside, runtime, runtime_args, without, kind, work, cgroup }));
     }
     Ok(Request::Run(options))
 }

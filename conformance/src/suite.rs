@@ -99,7 +99,7 @@ impl Suite<'_> {
                         cases.get(index).map(|case| (index, case))
                     }) {
                         let start = Instant::now();
-                        let outcome = match case.skipped_for(self.kind) {
+                        let outcome = match case.skipped_for(self.kind).or_else(|| case.lacks(&self.options.without)) {
                             Some(why) => Outcome::Skipped(why),
                             None => self.one(index, case).weigh(case, self.kind),
                         };
@@ -141,6 +141,9 @@ impl Suite<'_> {
         command.args(["--cgroup", &cgroup, "--kind", self.kind.name()]);
         for arg in &self.options.runtime_args {
             command.arg("--runtime-arg").arg(arg);
+        }
+        if !self.options.without.is_empty() {
+            command.args(["--without", &self.options.without]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("starting the case's process: {e}"))?;

@@ -9,6 +9,7 @@ mod exec;
 mod hooks;
 mod intel_rdt;
 mod joined;
+mod kernel;
 mod lifecycle;
 mod mount_extensions;
 mod mount_kinds;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Case> {
         engines::cases(),
         errors::cases(),
         hooks::cases(),
+        kernel::cases(),
         refused::cases(),
         reliability::cases(),
         rootless::cases(),

@@ -16,7 +16,7 @@ use crate::kind::Kind;
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = id_map_cases();
     cases.extend(copy_up_cases());
-    cases
+    cases.into_iter().map(|case| case.needs(&["mount_setattr"])).collect()
 }
 
 fn id_map_cases() -> Vec<Case> {

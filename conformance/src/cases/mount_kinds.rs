@@ -33,8 +33,10 @@ fn option_cases() -> Vec<Case> {
         case("mounts/mand-iversion-silent", "what no kernel does any more is no error", mand_iversion)
             .known_failure(Kind::Crun, "1.28 hands iversion and silent to the file system as data"),
         case("mounts/atime-family", "noatime, relatime, strictatime, nodiratime", atime_family),
-        case("mounts/rnoexec-rnosuid-rnodev", "the recursive ones reach mounts below", recursive_all),
+        case("mounts/rnoexec-rnosuid-rnodev", "the recursive ones reach mounts below", recursive_all)
+            .needs(&["mount_setattr"]),
         case("mounts/recursive-taken-back", "rrw, rexec and others undo on all", recursive_back)
+            .needs(&["mount_setattr"])
             .known_failure(Kind::Crun, "1.28 leaves them set"),
         case("mounts/nosymfollow", "nosymfollow: no symlink is followed", nosymfollow)
             .known_failure(Kind::Crun, "1.28 hands it to the file system as data"),
@@ -87,6 +89,7 @@ fn path_cases() -> Vec<Case> {
         case("paths/masked-many", "hundreds of masks", masked_many),
         case("paths/masked-special", "fifos, sockets and links can be masked", masked_special),
         case("paths/readonly-below", "mounts below a read-only path are read-only too", readonly_below)
+            .needs(&["mount_setattr"])
             .known_failure(Kind::Runc, "leaves them writable")
             .known_failure(Kind::Crun, "leaves them writable"),
         case("devices/mode-beyond-permissions", "a fileMode with more than permissions", device_mode)

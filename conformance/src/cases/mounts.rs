@@ -60,7 +60,7 @@ fn bind_cases() -> Vec<Case> {
         case("bind/not-recursive", "bind leaves out mounts beneath the source", bind_not_recursive),
         case("bind/recursive", "rbind brings mounts beneath the source", bind_recursive),
         case("bind/rbind-ro-top-only", "rbind with ro makes the uppermost mount read-only alone", rbind_ro),
-        case("bind/rro", "rro makes all of them read-only", rro),
+        case("bind/rro", "rro makes all of them read-only", rro).needs(&["mount_setattr"]),
         case("bind/propagation", "private, slave, shared and unbindable", bind_propagation)
             .known_failure(Kind::Crun, "makes no bind mount shared when the root is private"),
         case("bind/source-relative", "a relative source is taken from the bundle", source_relative),

@@ -8,12 +8,12 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::bundle::{Bundle, Output, Test, eventually};
-use crate::case::{Case, case};
+use crate::case::{Case, UNFILTERED, case};
 use crate::expect::{Verdict, check, contains, lacks, same, skip, some};
 use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
+    let cases = vec![
         case("rootless/run", "a user's own id is root inside", run),
         case("rootless/maps", "the map of one id, and setgroups denied", maps),
         case("rootless/not-root-inside", "a user's own id is another inside", not_root_inside)
@@ -57,7 +57,8 @@ pub(crate) fn cases() -> Vec<Case> {
             .differs(Kind::Crun, "refuses it"),
         case("rootless/in-user-namespace", "root of a user namespace, as under rootless Podman", in_user_namespace),
         case("rootless/two", "two containers of one user", two),
-    ]
+    ];
+    cases.into_iter().map(|case| case.needs(&[UNFILTERED])).collect()
 }
 
 const USER: u32 = 12_345;

@@ -94,9 +94,9 @@ fn deadline(t: &Test) -> Verdict {
     let out = b.stdout()?;
     same("policy", scheduling_of(some("a line", out.lines().next())?)?.0, 6)?;
     for line in out.lines().filter(|line| line.starts_with("dl.runtime") || line.starts_with("dl.deadline")) {
-        let value: u64 = some("a value", line.rsplit(' ').next())?.parse()?;
-        // Both are what is left of a period.
-        check(value > 0, || line.to_owned())?;
+        let value: i64 = some("a value", line.rsplit(' ').next())?.parse()?;
+        // Both are what is left of a period: less than nothing on a machine that is too slow for it.
+        check(value != 0, || line.to_owned())?;
     }
     Ok(())
 }
