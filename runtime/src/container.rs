@@ -1,8 +1,9 @@
 //! Containers: by name, in a state root.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,7 +21,7 @@ use crate::notify::NotifySocket;
 use crate::resctrl;
 use crate::signal::Signal;
 use crate::start;
-use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, remove_file};
+use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, Whole, remove_file};
 
 /// A state root: the directory that knows its containers.
 ///
@@ -120,6 +121,7 @@ impl Runtime {
         let launched = launched?;
         Ok(Container {
             document: OnceLock::new(),
+            journal: Mutex::new(None),
             directory,
             record: launched.record,
             pidfd: Some(launched.pidfd),
@@ -137,10 +139,13 @@ impl Runtime {
     /// [`Error::NotFound`]; [`Error::Incomplete`] when the command that creates it has not finished.
     pub fn container(&self, id: &str) -> Result<Container> {
         let directory = self.directory(id)?;
-        let Some((record, document)) = directory.read_whole()? else { return Err(Error::Incomplete(id.to_owned())) };
+        let Some(Whole { record, document, file }) = directory.read_whole()? else {
+            return Err(Error::Incomplete(id.to_owned()));
+        };
         let pidfd = open_process(&record)?;
         Ok(Container {
             document: OnceLock::from(document),
+            journal: Mutex::new(Some(file)),
             directory,
             record,
             pidfd,
@@ -208,6 +213,8 @@ pub struct Container {
     record: Record,
     /// The configuration that it was created with, once it was read.
     document: OnceLock<Vec<u8>>,
+    /// The open journal, for the first who locks it: a lock belongs to one open file.
+    journal: Mutex<Option<File>>,
     /// `None`: its process has ended and is gone.
     pidfd: Option<OwnedFd>,
     warnings: Vec<String>,
@@ -334,6 +341,10 @@ impl Container {
     }
 
     fn start_program(&self, journal: &Journal, record: &Record) -> Result<()> {
+        if record.program.is_empty() {
+            let document = journal.document()?.ok_or_else(|| Error::Incomplete(self.id().to_owned()))?;
+            Config::from_json(&document)?.process.check_given()?;
+        }
         if start::start(&self.directory, journal, record)? {
             return Ok(());
         }
@@ -459,8 +470,9 @@ impl Container {
             record: &self.record,
             document: self.document()?,
             process: pidfd.as_fd(),
+            journal: self.journal.lock().ok().and_then(|mut journal| journal.take()),
         };
-        exec(&there, self.init.get()?, process, &options)
+        exec(there, self.init.get()?, process, &options)
     }
 
     /// The `process` object of the configuration that it was created with.
@@ -477,7 +489,7 @@ impl Container {
             return Ok(document);
         }
         let incomplete = || Error::Incomplete(self.id().to_owned());
-        let (_, document) = self.directory.read_whole()?.ok_or_else(incomplete)?;
+        let Whole { document, .. } = self.directory.read_whole()?.ok_or_else(incomplete)?;
         Ok(self.document.get_or_init(|| document))
     }
 

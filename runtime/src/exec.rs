@@ -9,6 +9,7 @@
 //! What is done until then nobody in the container can see: it happens outside of its pid namespace. Nothing is recorded of
 //! the process; it belongs to the container's cgroup and ends with it.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -174,22 +175,30 @@ pub(crate) struct There<'a> {
     pub(crate) document: &'a [u8],
     /// A pidfd of its first process.
     pub(crate) process: BorrowedFd<'a>,
+    /// Its journal, if it is open already.
+    pub(crate) journal: Option<File>,
 }
 
 /// Runs a process in a container.
 pub(crate) fn exec(
-    there: &There<'_>,
+    there: There<'_>,
     init: BorrowedFd<'_>,
     process: &ProcessConfig,
     options: &ExecOptions,
 ) -> Result<Exec> {
-    let There { directory, record, document, process: container } = *there;
-    // Until the program runs, so that nobody deletes the container meanwhile.
-    let _journal = directory.lock_shared()?;
-    // While its process lives the container has not been deleted, and the name is no other's.
-    if pidfd::has_ended(&container).map_err(Error::system("looking at the container's process"))? {
-        return Err(Error::NotRunning);
+    let container = there.process;
+    let ended = || pidfd::has_ended(&container).map_err(Error::system("looking at the container's process"));
+    match exec_in(there, init, process, options) {
+        // While its process lives the container has not been deleted, and the name is no other's.
+        Err(Error::Cgroup { .. } | Error::Step { call: "setns", .. }) if ended()? => Err(Error::NotRunning),
+        result => result,
     }
+}
+
+fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, options: &ExecOptions) -> Result<Exec> {
+    let There { directory, record, document, process: container, journal } = there;
+    // Until the program runs, so that nobody deletes the container meanwhile.
+    let _journal = directory.lock_shared(journal)?;
     let config = Config::from_json(document)?;
     config.check_ids(&process.process)?;
     security::check(&process.process)?;

@@ -120,6 +120,9 @@ impl Attempt<'_> {
     fn launch<'i>(self, program: &Program, init: &impl Fn() -> Result<BorrowedFd<'i>>) -> Result<Launched> {
         let Attempt { directory, bundle, options, goal, owner, console_socket } = self;
         let config = bundle.config();
+        if goal == Goal::Running {
+            config.process.check_given()?;
+        }
         // Before anything is made, unless something of it has to be.
         let sources = if options.notify { Vec::new() } else { open_first(program, None)? };
         own_namespaces::check(config)?;

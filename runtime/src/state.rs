@@ -200,6 +200,15 @@ pub(crate) fn check_id(id: &str) -> Result<()> {
     }
 }
 
+/// What a journal says, and the journal.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) record: Record,
+    /// The configuration that the container was made with.
+    pub(crate) document: Vec<u8>,
+    pub(crate) file: File,
+}
+
 /// A container's directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
@@ -286,11 +295,11 @@ impl Directory {
 
     /// The journal's last record, read without the lock. `None`: half made.
     pub(crate) fn read(&self) -> Result<Option<Record>> {
-        Ok(self.read_whole()?.map(|(record, _)| record))
+        Ok(self.read_whole()?.map(|whole| whole.record))
     }
 
     /// As [`read`](Directory::read), with the configuration that the container was made with.
-    pub(crate) fn read_whole(&self) -> Result<Option<(Record, Vec<u8>)>> {
+    pub(crate) fn read_whole(&self) -> Result<Option<Whole>> {
         let path = self.state_file();
         match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => match self.path.try_exists() {
@@ -300,7 +309,10 @@ impl Directory {
             },
             Err(error) if error.kind() == ErrorKind::NotADirectory => Err(Error::NotFound),
             Err(error) => Err(Error::at("opening", &path)(error)),
-            Ok(file) => read_journal(&file, &path),
+            Ok(file) => {
+                let read = read_journal(&file, &path)?;
+                Ok(read.map(|(record, document)| Whole { record, document, file }))
+            }
         }
     }
 
@@ -314,9 +326,13 @@ impl Directory {
         Ok(Some(journal))
     }
 
-    /// Locks a whole container together with others who do not change it. It may have been deleted before.
-    pub(crate) fn lock_shared(&self) -> Result<Journal> {
-        let journal = self.open_journal()?.ok_or_else(|| Error::Incomplete(self.id.clone()))?;
+    /// Locks a whole container together with others who do not change it. It may have been deleted before. Who has its
+    /// journal open already gives that.
+    pub(crate) fn lock_shared(&self, opened: Option<File>) -> Result<Journal> {
+        let journal = match opened {
+            Some(file) => Journal { file, path: self.state_file() },
+            None => self.open_journal()?.ok_or_else(|| Error::Incomplete(self.id.clone()))?,
+        };
         lock::shared(&journal.file).map_err(Error::at("locking", &journal.path))?;
         Ok(journal)
     }

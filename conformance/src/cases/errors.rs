@@ -69,8 +69,9 @@ fn setting_cases() -> Vec<Case> {
         .known_failure(Kind::Crun, STARTS),
         refused!("errors/version-missing", "no ociVersion", |b| b.remove("/ociVersion"), "/ociVersion", &[])
             .known_failure(Kind::Runc, STARTS),
-        refused!("errors/process-missing", "no process", |b| b.remove("/process"), "/process", &["process"])
-            .known_failure(Kind::Crun, "creates a container without a process, and start fails"),
+        case("errors/process-missing", "without a process a container is created and cannot be started", no_process)
+            .known_failure(Kind::Crun, "run prints nothing and ends well")
+            .differs(Kind::Runc, "refuses to create it; the specification wants a process only by start"),
         refused!("errors/args-missing", "no process.args", |b| b.remove("/process/args"), "/process/args", &["args"])
             .known_failure(Kind::Crun, "starts nothing and ends well"),
         refused!(
@@ -354,6 +355,19 @@ fn place_cases() -> Vec<Case> {
             .known_failure(Kind::Crun, "joins it"),
         case("errors/create-fails-id-is-free", "after a create that failed the id is free", id_is_free),
     ]
+}
+
+fn no_process(t: &Test) -> Verdict {
+    let b = t.bundle()?.remove("/process");
+    b.run()?.refuses(t, "/process", &["process"])?;
+    if t.kind == Kind::Runc {
+        b.create_with(&[])?.refuses(t, "", &["process"])?;
+        return b.is_gone();
+    }
+    b.create()?;
+    b.is("created")?;
+    b.verb("start", &[])?.refuses(t, "/process: required to start", &["process"])?;
+    b.is("created")
 }
 
 fn capability_unknown(t: &Test) -> Verdict {

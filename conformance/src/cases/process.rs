@@ -29,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("process/session-leader", "the process leads a session and its own process group", session_leader),
         case("process/pid-one", "the process is pid 1 and alone", pid_one),
         case("process/oom-score-adj", "oomScoreAdj is set, and kept as it was without", oom_score_adj),
+        case("process/affinity", "the process keeps to no CPU that its caller keeps to", affinity),
         case("process/dumpable", "the process can look at itself", dumpable),
     ];
     cases.extend(capability_cases());
@@ -477,4 +478,17 @@ fn preserve_closed(t: &Test) -> Verdict {
     }
     output.refuses(t, "4", &[])?;
     Ok(())
+}
+
+fn affinity(t: &Test) -> Verdict {
+    let b = t.bundle()?.sh("grep Cpus_allowed_list: /proc/self/status");
+    let all = b.stdout()?;
+    if !all.contains(['-', ',']) {
+        return skip("this machine has one CPU");
+    }
+    let run = b.command("run", &[]);
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(run.get_program()).args(run.get_args());
+    bare(&mut command);
+    same("Cpus_allowed_list", t.output_of(command)?.exits(0)?.stdout()?, all)
 }

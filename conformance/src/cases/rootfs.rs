@@ -76,7 +76,6 @@ fn without_mount_namespace_cases() -> Vec<Case> {
         case("rootfs/no-mount-namespace", "without a mount namespace the root is entered by chroot", no_namespace)
             .known_failure(Kind::Runc, "looks for /proc/sys/kernel/cap_last_cap in the root"),
         case("rootfs/no-mount-namespace-exec", "exec enters the same root", no_namespace_exec)
-            .known_failure(Kind::NoFrills, "the command has no exec yet")
             .known_failure(Kind::Runc, "as above")
             .known_failure(Kind::Crun, "1.28 runs it in the host's root"),
         case(

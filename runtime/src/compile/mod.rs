@@ -504,6 +504,8 @@ impl<'a> Builder<'a> {
         if linux.namespaces & namespace::PID == 0 || forks(self.config) {
             self.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
         }
+        // What is made has the modes that are asked for.
+        self.push(Pointer::NO_SETTING, &Step::SetUmask { mask: 0 });
         self.join_namespaces();
         if forks(self.config) {
             let flags = (linux.namespaces & BORN_INTO) as u32;

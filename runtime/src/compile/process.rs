@@ -64,12 +64,16 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     let environment = environment(process.env.iter().chain(&given));
     let program = process.executable.as_ref().or(process.args.first()).map_or("", String::as_str);
     // Nobody waits between the search and the execve: a path is what it is.
-    if forks != Forks::Last || process.executable.is_some() || !program.contains('/') {
+    let is_searched = forks != Forks::Last || process.executable.is_some() || !program.contains('/');
+    if is_searched && process.check_given().is_ok() {
         let candidates = candidates(program, &environment);
         steps.push(Pointer::item("/process/args", 0), &Step::FindProgram { candidates: Texts::new(&candidates) });
     }
     if steps.is_exec {
         run_on_cpus(steps);
+    } else {
+        // What its caller keeps to is the caller's business; the container's is said by its cgroup.
+        steps.push(Pointer::NO_SETTING, &Step::ResetAffinity {});
     }
     steps.ready = steps.plan.count();
     // The last one to be born is ready by being born.

@@ -94,9 +94,12 @@ impl Config {
     fn read(value: &Value, bytes: Arc<[u8]>) -> std::result::Result<Config, ConfigError> {
         let document = Node::document(value);
         let mut warnings = Vec::new();
-        let oci_version = read_version(&document)?;
+        let oci_version = read_version(&document, &mut warnings)?;
         unsupported::refuse(&document, unsupported::OTHER_PLATFORMS, OTHER_PLATFORM)?;
-        let process = process::read(&document.required("process")?, &mut warnings)?;
+        let process = match document.member("process")? {
+            Some(node) => process::read(&node, &mut warnings)?,
+            None => Process::absent(),
+        };
         let root = document.required("root")?;
         let root = Root { path: root.required_text("path")?.to_owned(), readonly: root.boolean_of("readonly")? };
         let mounts = mounts::read(&document, &mut warnings)?;
@@ -228,14 +231,17 @@ impl Config {
     }
 }
 
-fn read_version(document: &Node<'_, '_>) -> Result<String> {
+fn read_version(document: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<String> {
     let node = document.required("ociVersion")?;
     let version = node.text()?;
     let Some(major) = semver_major(version) else {
         return Err(node.error(format!("{version:?} is not a version such as 1.3.0")));
     };
-    if major != "1" {
-        return Err(node.error(format!("version {version:?} is not supported, only 1.x.y")));
+    match major {
+        "1" => {}
+        // Written before the specification was done, and taken by other runtimes.
+        "0" => warnings.push(node.error(format!("version {version:?} is taken as 1.0.0")).to_string()),
+        _ => return Err(node.error(format!("version {version:?} is not supported, only 1.x.y"))),
     }
     Ok(version.to_owned())
 }

@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::path;
-use super::reader::{Node, Result};
+use super::reader::{ConfigError, Node, Result};
 use super::scheduling::{self, Affinity, IoPriority, Scheduler};
 
 /// What to execute, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Process {
     /// The program's file, when it is not the one that `args[0]` names.
     pub(crate) executable: Option<String>,
+    /// Empty: the configuration has no process, so that its container cannot be started.
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<String>,
     /// Absolute and clean.
@@ -61,6 +62,19 @@ pub(crate) struct Rlimit {
 }
 
 impl Process {
+    /// Of a configuration without the setting.
+    pub(super) fn absent() -> Process {
+        Process { cwd: "/".to_owned(), ..Process::default() }
+    }
+
+    /// Whether there is something to start.
+    pub(crate) fn check_given(&self) -> Result<()> {
+        match self.args.is_empty() {
+            true => Err(ConfigError::new("/process", "required to start the container, but missing")),
+            false => Ok(()),
+        }
+    }
+
     /// Reads a `process` object that stands alone.
     pub(crate) fn from_value(value: &Value, warnings: &mut Vec<String>) -> Result<Process> {
         let document = json!({ "process": value });

@@ -335,12 +335,18 @@ impl<'a> Machine<'a> {
         talk::send(self.parent, &Message::new(Kind::Network), Some(socket))
     }
 
+    /// Leaves no descriptor but the standard streams, those that are passed on, and the parent's socket.
+    pub(crate) fn close_all(&mut self) -> Result<()> {
+        kernel::close_from(self.parent.0 + 1)?;
+        self.pending_count = 0;
+        Ok(())
+    }
+
     /// Goes on in a copy; the original tells the parent of it and ends.
     fn fork(&mut self, flags: u32, last: bool) -> Result<()> {
         if last {
             // Only the socket is left: the copy can be seen from within the container.
-            kernel::close_from(self.parent.0 + 1)?;
-            self.pending_count = 0;
+            self.close_all()?;
         }
         match kernel::fork(flags)? {
             Copied::Original { pid, pidfd } => {

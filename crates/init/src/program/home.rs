@@ -1,8 +1,7 @@
 //! The user's home directory, from the container's `/etc/passwd` (passwd(5)).
 
 use crate::execute::Machine;
-use crate::kernel::{self, Fd, O_NOCTTY, O_NONBLOCK, Result};
-use crate::paths;
+use crate::kernel::{self, CURRENT, Fd, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, RESOLVE_NO_MAGICLINKS, Result};
 
 /// `HOME=`, the path, a NUL.
 pub(crate) const HOME_MAX: usize = 1024;
@@ -103,7 +102,10 @@ impl Machine<'_> {
     /// Looks for the user's home directory. Whatever is wrong with the file is the image's business: then it is `/`.
     pub(crate) fn look_up_home(&mut self, uid: u32) -> Result<()> {
         self.home.set(b"/");
-        let Ok(file) = paths::open(self.root, c"/etc/passwd", O_NOCTTY | O_NONBLOCK, 0) else { return Ok(()) };
+        // The root has been entered by now.
+        let flags = O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
+        let opened = kernel::openat2(CURRENT, c"/etc/passwd", flags, 0, RESOLVE_NO_MAGICLINKS);
+        let Ok(file) = opened else { return Ok(()) };
         let mut lines = Lines { file, buffer: [0; 4096], start: 0, end: 0, overlong: false, reads_left: 256 };
         while let Ok(Some(line)) = lines.next() {
             if let Some(home) = home_of(line, uid) {

@@ -119,11 +119,24 @@ pub(crate) fn close_from(first: i32) -> Result<()> {
     call!(close_range, CLOSE_RANGE, first, u32::MAX, 0).map(drop)
 }
 
-/// Makes execve close a descriptor.
-pub(crate) fn close_on_exec(fd: Fd) -> Result<()> {
+/// Makes execve close a descriptor and all above it.
+pub(crate) fn close_on_exec_from(fd: Fd) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
     const F_SETFD: u32 = 2;
     const FD_CLOEXEC: u32 = 1;
-    call!(fcntl, FCNTL, fd.0, F_SETFD, FD_CLOEXEC).map(drop)
+    match call!(close_range, CLOSE_RANGE, fd.0, u32::MAX, CLOSE_RANGE_CLOEXEC) {
+        // Before Linux 5.11.
+        Err(Failure { errno: errno::EINVAL, .. }) => {
+            close_from(fd.0 + 1)?;
+            call!(fcntl, FCNTL, fd.0, F_SETFD, FD_CLOEXEC).map(drop)
+        }
+        result => result.map(drop),
+    }
+}
+
+/// Puts a descriptor in the place of another, which is closed.
+pub(crate) fn replace(fd: Fd, other: Fd) -> Result<()> {
+    call!(dup3, DUP3, fd.0, other.0, O_CLOEXEC).map(drop)
 }
 
 pub(crate) fn mkdirat<N: Name + ?Sized>(at: Fd, path: &N, mode: u32) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The init program. Start reading at `start`, then `execute.rs`, which has one arm per step.
 //!
 //! ```text
-//! start: close what was inherited -> receive the plan -> execute step after step -> execve
+//! start: mark what was inherited to be closed -> receive the plan -> execute step after step -> execve
 //!                                                             | fails
 //!                                                             v
 //!                                               Failed{step, call, errno} -> exit
@@ -97,12 +97,10 @@ fn run(parent: Fd) -> ! {
 }
 
 impl Machine<'_> {
-    /// Leaves nothing of the parent but its socket, then receives the plan.
+    /// Leaves nothing of the parent to the program, then receives the plan.
     fn prepare<'m>(&mut self, memory: &'m mut talk::PlanMemory) -> kernel::Result<no_frills_plan::Plan<'m>> {
-        kernel::close_from(self.parent.0 + 1)?;
-        kernel::close_on_exec(self.parent)?;
+        kernel::close_on_exec_from(self.parent)?;
         kernel::unblock_signals()?;
-        kernel::umask(0)?;
         talk::receive_plan(self.parent, memory, &mut self.sources)
     }
 
@@ -126,8 +124,10 @@ impl Machine<'_> {
         let ignored = match talk::receive(self.parent)? {
             Received { kind: Kind::Start, detail, .. } => detail,
             Received { kind: Kind::Created, detail, attached: Some(socket) } => {
-                kernel::close(self.parent);
-                self.parent = await_start(socket)?;
+                // What is left of the preparations is not for those who enter the container before it is started.
+                kernel::replace(socket, self.parent)?;
+                self.close_all()?;
+                self.parent = await_start(self.parent)?;
                 detail
             }
             _ => exit(1),
