@@ -7,7 +7,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 step "packages"
 missing=
-for tool in cc:gcc busybox:busybox-static strace:strace patchelf:patchelf; do
+for tool in cc:gcc busybox:busybox-static ip:iproute2 newuidmap:uidmap patchelf:patchelf strace:strace; do
     command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool#*:}"
 done
 if [ -n "$missing" ]; then
@@ -18,6 +18,8 @@ fi
 
 step "format, lints, documentation"
 cargo fmt --all --check
+# Compiled by the build script, so that cargo does not know it.
+rustfmt --edition 2024 --config-path rustfmt.toml --check crates/init/src/program/main.rs
 cargo clippy --quiet --workspace --all-targets -- --deny warnings
 RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps
 

@@ -19,11 +19,13 @@ use std::fmt;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use no_frills_sys::lock;
+use nix::poll::{PollFd, PollFlags, poll};
+use no_frills_sys::{lock, pidfd};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -338,8 +340,8 @@ impl Directory {
     }
 
     /// As [`lock`](Directory::lock), for who will delete it whatever its state. While somebody else has it
-    /// locked, `interrupt` is called with the last record, to end what they may be waiting for without end.
-    pub(crate) fn lock_by_force(&self, interrupt: impl FnOnce(&Record) -> Result<()>) -> Result<Option<Journal>> {
+    /// locked, `interrupt` is called with the last record, again and again, to end what they may be waiting for without end.
+    pub(crate) fn lock_by_force(&self, interrupt: impl Fn(&Record) -> Result<()>) -> Result<Option<Journal>> {
         let journal = match self.open_journal()? {
             Some(journal) => journal,
             None if remove_directory(&self.path).is_ok() => return Err(Error::NotFound),
@@ -347,19 +349,21 @@ impl Directory {
             // maker makes it, or we do, and only one has it locked.
             None => self.make_journal()?,
         };
-        let metadata = if lock::try_exclusive(&journal.file).map_err(Error::at("locking", &journal.path))? {
-            journal.metadata()?
-        } else {
+        while !lock::try_exclusive(&journal.file).map_err(Error::at("locking", &journal.path))? {
             // What has no readable record yet is locked for a moment only.
-            if let Ok(Some(record)) = journal.read() {
-                interrupt(&record)?;
-            }
-            journal.lock()?
-        };
-        if metadata.nlink() == 0 {
+            let record = journal.read().ok().flatten();
+            record.as_ref().map_or(Ok(()), &interrupt)?;
+            await_change(record.and_then(|record| record.process))?;
+        }
+        if journal.metadata()?.nlink() == 0 {
             return Err(Error::NotFound);
         }
         Ok(Some(journal))
+    }
+
+    fn has_journal(&self) -> Result<bool> {
+        let path = self.state_file();
+        path.try_exists().map_err(Error::at("finding", &path))
     }
 
     fn make_journal(&self) -> Result<Journal> {
@@ -399,15 +403,34 @@ impl Directory {
         }
         remove_file(&self.state_file())?;
         match std::fs::remove_dir(&self.path) {
+            // The name was free for a moment, since somebody else has removed the directory, and another container has it.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && self.has_journal()? => Ok(()),
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
                 let notify = self.notify_directory();
                 remove_file(&notify.join(notify::SOCKET))?;
                 remove_directory(&notify)?;
-                remove_directory(&self.path)
+                match remove_directory(&self.path) {
+                    Err(_) if self.has_journal()? => Ok(()),
+                    result => result,
+                }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result.map_err(Error::at("removing", &self.path)),
         }
+    }
+}
+
+/// Waits for the end of a process whose container somebody else has locked; but not for long. That a process was stopped, which
+/// it is some time after the signal, no event tells.
+fn await_change(process: Option<Process>) -> Result<()> {
+    const NOT_FOR_LONG: u16 = 20;
+    let opened = process.and_then(|process| pidfd::open(process.pid).ok());
+    // One that has ended would end every wait at once.
+    let opened = opened.filter(|fd| pidfd::has_ended(fd) == Ok(false));
+    let mut fds: Vec<PollFd<'_>> = opened.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
+    match poll(&mut fds, NOT_FOR_LONG) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(Error::system("waiting for the container's lock")(errno)),
     }
 }
 

@@ -20,7 +20,7 @@ const BUSYBOX: &str = "/bin/busybox";
 const BUNDLE: &str = "NO_FRILLS_TEST_BUNDLE";
 
 /// What init does before its first step: leaves nothing of the parent, takes the plan.
-const PROLOGUE: [&str; 5] = ["close_range", "fcntl", "rt_sigprocmask", "umask", "recvmsg"];
+const PROLOGUE: [&str; 3] = ["close_range", "rt_sigprocmask", "recvmsg"];
 
 fn missing() -> Option<&'static str> {
     if !nix::unistd::geteuid().is_root() {

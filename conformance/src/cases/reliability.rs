@@ -1,6 +1,6 @@
 //! What is left when commands meet on one container, or wait for a first process that does not answer.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::{Child, Stdio};
 
 use rustix::process::{Signal, kill_process};
@@ -38,7 +38,18 @@ fn begin(b: &Bundle<'_>, verb: &str, flags: &[&str]) -> Verdict<Child> {
         "create" => b.command(verb, flags),
         _ => b.test.command(&[&[verb], flags, &[b.id.as_str()]].concat()),
     };
-    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    // To a file: a pipe would be open as long as the container's process.
+    let errors = File::options().create(true).append(true).open(b.test.path(ERRORS))?;
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn()?)
+}
+
+/// What commands that were begun have said.
+const ERRORS: &str = "errors";
+
+/// Fails with what the commands have said.
+fn same_or_say(b: &Bundle<'_>, what: &str, actual: usize, expected: usize) -> Verdict {
+    let said = fs::read_to_string(b.test.path(ERRORS))?;
+    check(actual == expected, || format!("{what}: {actual}, not {expected}\n{said}"))
 }
 
 /// How many of them succeed.
@@ -79,7 +90,8 @@ fn create_and_delete_at_once(t: &Test) -> Verdict {
             creates.push(begin(&b, "create", &[])?);
             deletes.push(begin(&b, "delete", &["--force"])?);
         }
-        same("how many deletes succeeded", succeed(deletes)?, 4)?;
+        same_or_say(&b, "how many deletes succeeded", succeed(deletes)?, 4)?;
+        fs::remove_file(t.path(ERRORS))?;
         let created = succeed(creates)?;
         // What one deleted another may have made again, and the last word was either's.
         if b.verb("state", &[])?.status == 0 {
