@@ -27,6 +27,7 @@ use crate::container::ExitStatus;
 use crate::error::{Error, Result};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::launch::{explain_spawn, write_pid_file};
+use crate::members::may_not_set_groups;
 use crate::security;
 use crate::signal::Signal;
 use crate::state::{Directory, ProcessStat, Record, remove_file};
@@ -202,7 +203,11 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
     let config = Config::from_json(document)?;
     config.check_ids(&process.process)?;
     security::check(&process.process)?;
-    let program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
+    let mut program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
+    // An ordinary user's container, as it was created.
+    if record.owner_uid != 0 && may_not_set_groups(record.process.map(|process| process.pid))? {
+        program = program.without_setgroups()?;
+    }
     let cgroup = cgroup_for(record, options.cgroup.as_deref())?;
     if !options.ignore_paused && cgroup.as_ref().map_or(Ok(false), Cgroup::frozen)? {
         return Err(Error::Paused);

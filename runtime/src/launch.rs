@@ -91,7 +91,7 @@ pub(crate) fn launch<'i>(
         Err(error) if is_of_user_namespace(&error) && is_limited()? => {
             let bundle = bundle.in_user_namespace();
             let mut program = bundle.plan_with(directory.id(), options, notify.as_deref())?;
-            if may_not_set_groups()? {
+            if may_not_set_groups(None)? {
                 program = program.without_setgroups()?;
             }
             Attempt { bundle: &bundle, ..attempt }.launch(&program, &init)

@@ -124,9 +124,10 @@ pub(crate) fn is_limited() -> Result<bool> {
     Ok(!nix::unistd::getuid().is_root() || !is_first)
 }
 
-/// Whether the caller's user namespace denies setgroups(2).
-pub(crate) fn may_not_set_groups() -> Result<bool> {
-    let path = Path::new("/proc/self/setgroups");
+/// Whether a process's user namespace denies setgroups(2); `None`: the caller's.
+pub(crate) fn may_not_set_groups(pid: Option<i32>) -> Result<bool> {
+    let path = pid.map_or_else(|| "/proc/self/setgroups".into(), |pid| format!("/proc/{pid}/setgroups"));
+    let path = Path::new(&path);
     Ok(fs::read_to_string(path).map_err(Error::at("reading", path))?.trim() == "deny")
 }
 

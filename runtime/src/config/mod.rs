@@ -27,6 +27,7 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -60,9 +61,19 @@ pub struct Config {
     pub(crate) hooks: Hooks,
     annotations: Vec<(String, String)>,
     warnings: Vec<String>,
-    document: Arc<[u8]>,
+    document: Document,
     /// The caller is in a user namespace other than the first: it may make no devices.
     pub(crate) caller_in_user_namespace: bool,
+}
+
+/// A configuration as it was read.
+#[derive(Clone, Default)]
+struct Document(Arc<[u8]>);
+
+impl fmt::Debug for Document {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} bytes", self.0.len())
+    }
 }
 
 /// The setting `root`.
@@ -116,7 +127,7 @@ impl Config {
             hooks,
             annotations: read_annotations(&document)?,
             warnings,
-            document: bytes,
+            document: Document(bytes),
             caller_in_user_namespace: false,
         };
         check_user_namespace(&config)?;
@@ -138,7 +149,7 @@ impl Config {
 
     /// The whole configuration as it was read: JSON.
     pub fn document(&self) -> &[u8] {
-        &self.document
+        &self.document.0
     }
 
     /// The same for a caller that is in a user namespace other than the first, which the configuration does not tell.

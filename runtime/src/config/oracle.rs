@@ -175,8 +175,15 @@ fn devices_are_the_same(ours: &Linux, theirs: &oci_spec::runtime::Linux) {
 fn their_types_are_taken() {
     for (config, spec) in both() {
         let from_spec = Config::from_spec(&spec).unwrap();
+        // Their types order members and drop what is empty.
+        let (from_spec, config) = (without_document(from_spec), without_document(config));
         assert_eq!(format!("{from_spec:?}"), format!("{config:?}"));
     }
+}
+
+#[cfg(feature = "oci-spec")]
+fn without_document(config: Config) -> Config {
+    Config { document: Default::default(), ..config }
 }
 
 /// The examples that come with the specification.
