@@ -229,11 +229,27 @@ pub struct Container {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatus(pidfd::Exit);
 
-impl ExitStatus {
-    pub(crate) const fn new(exit: pidfd::Exit) -> ExitStatus {
-        ExitStatus(exit)
+/// Waits until a process has ended, reaps it if it is a child, and keeps how it ended for who asks again. Without a
+/// pidfd it is gone already.
+pub(crate) fn wait_once(
+    exit: &OnceLock<ExitStatus>,
+    pidfd: Option<&OwnedFd>,
+    pid: i32,
+    what: &str,
+) -> Result<ExitStatus> {
+    if let Some(exit) = exit.get() {
+        return Ok(*exit);
     }
+    let Some(pidfd) = pidfd else { return Err(Error::NotRunning) };
+    match pidfd::wait(pidfd, pid) {
+        // Another thread that waits may have reaped it just now.
+        Err(Errno::ECHILD) => exit.get().copied().ok_or(Error::NotRunning),
+        Err(errno) => Err(Error::system(format!("waiting for {what}"))(errno)),
+        Ok(status) => Ok(*exit.get_or_init(|| ExitStatus(status))),
+    }
+}
 
+impl ExitStatus {
     /// The status as shells tell it: 128 + N for one that signal N ended.
     #[must_use]
     pub const fn code(self) -> i32 {
@@ -363,10 +379,9 @@ impl Container {
             let Some(process) = process.filter(|_| status == Status::Created) else {
                 return Err(Error::NotCreated(status));
             };
-            let init = memfd::sealed(c"init", no_frills_init::ELF).map_err(Error::system("making init's memfd"))?;
             let cgroup = Members::of(record)?.open()?;
             let inside = Inside {
-                init: init.as_fd(),
+                init: self.init.get()?,
                 process: process.as_fd(),
                 pid: self.pid(),
                 cgroup: cgroup.as_ref().map(AsFd::as_fd),
@@ -442,16 +457,7 @@ impl Container {
     /// # Errors
     /// [`Error::NotRunning`]: it ended earlier, and how cannot be told any more.
     pub fn wait(&self) -> Result<ExitStatus> {
-        if let Some(exit) = self.exit.get() {
-            return Ok(*exit);
-        }
-        let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
-        match pidfd::wait(pidfd, self.pid()) {
-            // Another thread that waits may have reaped it just now.
-            Err(Errno::ECHILD) => self.exit.get().copied().ok_or(Error::NotRunning),
-            Err(errno) => Err(Error::system("waiting for the container's process")(errno)),
-            Ok(exit) => Ok(*self.exit.get_or_init(|| ExitStatus(exit))),
-        }
+        wait_once(&self.exit, self.pidfd.as_ref(), self.pid(), "the container's process")
     }
 
     /// Runs another process in it, and returns when its program runs.

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::compile::{CompileOptions, compile_exec};
 use crate::config::{Config, ConfigError, Process};
 use crate::console;
-use crate::container::ExitStatus;
+use crate::container::{ExitStatus, wait_once};
 use crate::error::{Error, Result};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::launch::{explain_spawn, write_pid_file};
@@ -149,15 +149,7 @@ impl Exec {
     /// # Errors
     /// [`Error::NotRunning`]: somebody else has reaped it, and how it ended cannot be told any more.
     pub fn wait(&self) -> Result<ExitStatus> {
-        if let Some(exit) = self.exit.get() {
-            return Ok(*exit);
-        }
-        match pidfd::wait(&self.pidfd, self.pid) {
-            // Another thread that waits may have reaped it just now.
-            Err(Errno::ECHILD) => self.exit.get().copied().ok_or(Error::NotRunning),
-            Err(errno) => Err(Error::system("waiting for the process")(errno)),
-            Ok(exit) => Ok(*self.exit.get_or_init(|| ExitStatus::new(exit))),
-        }
+        wait_once(&self.exit, Some(&self.pidfd), self.pid, "the process")
     }
 }
 
@@ -220,11 +212,8 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
 
     let mut written = None;
     let mut steps = |conversation: &mut Init<'_>| -> Result<()> {
-        let given = Descriptors {
-            streams: [&options.stdin, &options.stdout, &options.stderr].map(|fd| fd.as_ref().map(OwnedFd::as_fd)),
-            preserve_fds: options.preserve_fds,
-            preserved: &options.preserved_fds,
-        };
+        let streams = [&options.stdin, &options.stdout, &options.stderr];
+        let given = Descriptors::new(streams, options.preserve_fds, &options.preserved_fds);
         conversation.begin()?;
         let dir = cgroup.as_ref().map(Cgroup::open).transpose()?;
         let spawned = conversation.spawn(init, given, dir.as_ref().map(AsFd::as_fd));

@@ -52,6 +52,13 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) preserved: &'a [OwnedFd],
 }
 
+impl<'a> Descriptors<'a> {
+    /// What the options of a create or an exec name.
+    pub(crate) fn new(streams: [&'a Option<OwnedFd>; 3], preserve_fds: u32, preserved: &'a [OwnedFd]) -> Self {
+        Descriptors { streams: streams.map(|fd| fd.as_ref().map(OwnedFd::as_fd)), preserve_fds, preserved }
+    }
+}
+
 /// An init at work, or one that is to be started.
 pub(crate) struct Init<'p> {
     program: &'p Program,

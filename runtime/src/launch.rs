@@ -188,11 +188,8 @@ impl Attempt<'_> {
                 Goal::Created => Some(start::listen(directory)?),
                 Goal::Running => None,
             };
-            let given = Descriptors {
-                streams: [&options.stdin, &options.stdout, &options.stderr].map(|fd| fd.as_ref().map(OwnedFd::as_fd)),
-                preserve_fds: options.preserve_fds,
-                preserved: &options.preserved_fds,
-            };
+            let streams = [&options.stdin, &options.stdout, &options.stderr];
+            let given = Descriptors::new(streams, options.preserve_fds, &options.preserved_fds);
             let init = init()?;
             launch.init.complete(init, cgroup_dir.as_ref().map(AsFd::as_fd))?;
             launch.init.begin()?;

@@ -398,7 +398,7 @@ fn rlimit_beyond(t: &Test) -> Verdict {
 }
 
 /// No signal is blocked or ignored in a process of this status.
-pub(crate) fn signals_are_clean(status: &str) -> Verdict {
+fn signals_are_clean(status: &str) -> Verdict {
     // 32 and 33 belong to the C library, which lets nobody else set them.
     let library: u64 = 0b11 << 31;
     for key in ["SigBlk", "SigIgn", "SigPnd", "ShdPnd"] {
@@ -415,6 +415,11 @@ fn signals_clean_caller(t: &Test) -> Verdict {
     let b = t.bundle()?.args(&["cat", "/proc/self/status"]);
     b.save()?;
     let inner = b.command("run", &[]);
+    clean_from_a_caller_that_ignores(t, &inner)
+}
+
+/// Runs a command that prints `/proc/self/status`, from a caller that ignores signals.
+pub(crate) fn clean_from_a_caller_that_ignores(t: &Test, inner: &Command) -> Verdict {
     let mut command = Command::new("sh");
     // SIGPIPE, as a daemon written in Python or Rust has it, and others.
     command

@@ -549,13 +549,14 @@ fn notify_detached(t: &Test) -> Verdict {
     let pid_file = b.pid_file();
     let running = manager.spawn(t, b.command("run", &["--detach", "--pid-file", &pid_file.to_string_lossy()]))?;
     say(&b, "READY=1")?;
-    same(
-        "notifications",
-        manager.heard("MAINPID=")?,
-        ["READY=1".to_owned(), format!("MAINPID={}", b.pid()?.as_raw_nonzero())],
-    )?;
-    barrier(&manager)?;
+    told_of(&manager, b.pid()?.as_raw_nonzero().get())?;
     succeeds(t, running)
+}
+
+/// The manager hears that this process is ready, and no more.
+fn told_of(manager: &Manager, pid: i32) -> Verdict {
+    same("notifications", manager.heard("MAINPID=")?, ["READY=1".to_owned(), format!("MAINPID={pid}")])?;
+    barrier(manager)
 }
 
 /// A last message with a descriptor, which is closed when it is read.
@@ -575,12 +576,7 @@ fn notify_start(t: &Test) -> Verdict {
     b.is("created")?;
     let starting = manager.spawn(t, t.command(&["start", &b.id]))?;
     say(&b, "READY=1")?;
-    same(
-        "notifications",
-        manager.heard("MAINPID=")?,
-        ["READY=1".to_owned(), format!("MAINPID={}", b.pid()?.as_raw_nonzero())],
-    )?;
-    barrier(&manager)?;
+    told_of(&manager, b.pid()?.as_raw_nonzero().get())?;
     succeeds(t, starting)?;
     b.is("running")
 }
@@ -597,9 +593,7 @@ fn notify_run(t: &Test) -> Verdict {
         b.verb("kill", &["KILL"])?.exits(0)?;
         return check(code(running.wait()?) != 0, || "the status of the process is lost".to_owned());
     }
-    let heard = manager.heard("MAINPID=")?;
-    same("notifications", heard, ["READY=1".to_owned(), format!("MAINPID={}", running.id())])?;
-    barrier(&manager)?;
+    told_of(&manager, running.id() as i32)?;
     b.verb("kill", &["KILL"])?.exits(0)?;
     check(code(running.wait()?) != 0, || "the status of the process is lost".to_owned())
 }
@@ -612,12 +606,7 @@ fn notify_lines(t: &Test) -> Verdict {
     let running = manager.spawn(t, b.command("run", &["--detach", "--pid-file", &pid_file.to_string_lossy()]))?;
     say(&b, "STATUS=soon")?;
     say(&b, "STATUS=now\nMAINPID=1\nREADY=1\nEXTEND_TIMEOUT_USEC=1000")?;
-    same(
-        "notifications",
-        manager.heard("MAINPID=")?,
-        ["READY=1".to_owned(), format!("MAINPID={}", b.pid()?.as_raw_nonzero())],
-    )?;
-    barrier(&manager)?;
+    told_of(&manager, b.pid()?.as_raw_nonzero().get())?;
     succeeds(t, running)
 }
 

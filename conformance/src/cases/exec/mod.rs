@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::{Bundle, Output, Test, bare, code, ended, eventually};
 use crate::case::{Case, case};
-use crate::cases::process::{signals_are_clean, status_line};
+use crate::cases::process::{clean_from_a_caller_that_ignores, status_line};
 use crate::expect::{Verdict, check, contains, contains_one, lacks, same, some};
 use crate::kind::Kind;
 
@@ -203,17 +203,7 @@ fn session(t: &Test) -> Verdict {
 fn signals_clean(t: &Test) -> Verdict {
     let b = running(t)?;
     let inner = command(&b, &[], &["cat", "/proc/self/status"]);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", r#"trap '' PIPE HUP USR1 QUIT; exec "$@""#, "sh"])
-        .arg(inner.get_program())
-        .args(inner.get_args());
-    bare(&mut command);
-    let out = t.output_of(command)?.exits(0)?.stdout()?;
-    if t.kind == Kind::Runc {
-        return same("SigBlk", status_line(&out, "SigBlk")?, "0000000000000000");
-    }
-    signals_are_clean(&out)
+    clean_from_a_caller_that_ignores(t, &inner)
 }
 
 fn container_runs_on(t: &Test) -> Verdict {
