@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -126,11 +126,21 @@ impl Test {
 
     /// Runs a command. What it prints goes to files, not pipes: a container that outlives the command
     /// holds them open.
-    pub(crate) fn output_of(&self, mut command: Command) -> Verdict<Output> {
+    pub(crate) fn output_of(&self, command: Command) -> Verdict<Output> {
+        self.output_by(command, |child| Ok(child.wait()?))
+    }
+
+    /// The same with another way to wait for the command.
+    pub(crate) fn output_by(
+        &self,
+        mut command: Command,
+        wait: impl FnOnce(&mut Child) -> Verdict<ExitStatus>,
+    ) -> Verdict<Output> {
         let number = self.number();
         let (out, err) = (self.path(&format!("{number}.out")), self.path(&format!("{number}.err")));
         let appending = |path: &Path| File::options().create(true).append(true).open(path);
-        let status = command.stdin(Stdio::null()).stdout(appending(&out)?).stderr(appending(&err)?).status()?;
+        command.stdin(Stdio::null()).stdout(appending(&out)?).stderr(appending(&err)?);
+        let status = wait(&mut command.spawn()?)?;
         Ok(Output { what: words(&command), status: code(status), out, err })
     }
 
@@ -382,6 +392,31 @@ impl Bundle<'_> {
     /// `start`, which must succeed.
     pub(crate) fn start(&self) -> Verdict<Output> {
         self.verb("start", &[])?.exits(0)
+    }
+
+    /// `create` and `start` with a process that does nothing, and until that runs.
+    pub(crate) fn running_idle(self) -> Verdict<Self> {
+        let b = self.idle();
+        b.create()?;
+        b.start_idle()?;
+        Ok(b)
+    }
+
+    /// `start`, and until the process of [`idle`](Bundle::idle) runs.
+    pub(crate) fn start_idle(&self) -> Verdict {
+        self.start()?;
+        self.executes(&["sleep", "1000"])
+    }
+
+    /// The container's process has executed its program, with these arguments: with ours when `start` returns, with
+    /// others at some time after that.
+    pub(crate) fn executes(&self, args: &[&str]) -> Verdict {
+        let cmdline: String = args.iter().flat_map(|arg| [arg, "\0"]).collect();
+        let path = format!("/proc/{}/cmdline", self.pid()?.as_raw_nonzero());
+        if self.test.ours() {
+            return same("the command line", fs::read_to_string(path)?, cmdline);
+        }
+        eventually("the process has executed its program", || Ok(fs::read_to_string(&path)? == cmdline))
     }
 
     /// A command with the id, then more arguments.

@@ -64,7 +64,7 @@ pub(crate) fn kill_and_remove(dir: &Path) -> io::Result<()> {
     if has_kill {
         fs::write(kill, "1")?;
     }
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         for cgroup in below(dir).into_iter().chain([dir.to_owned()]).filter(|_| !has_kill) {
             kill_listed(&cgroup);

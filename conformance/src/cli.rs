@@ -20,7 +20,7 @@ conformance --runtime PATH [OPTION...] [FILTER...]
   --runtime-arg ARG   an argument before every command, e.g. --debug; repeatable
   --peer NAME         test target/peers/NAME (see conformance/peers.sh)
   --jobs N            how many cases run at a time; default: the number of processors
-  --timeout SECONDS   how long a case may take; default 60
+  --timeout SECONDS   how long a case may take; default 180
   --format FORMAT     lines (default), tap or json (one object per line)
   --host-view         leave /sys/fs/cgroup as it is, even if it is not cgroup2
   --keep              keep the working directories
@@ -83,7 +83,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
         runtime_args: Vec::new(),
         without: String::new(),
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_secs(180),
         format: Format::Lines,
         host_view: false,
         keep: false,

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -12,7 +14,7 @@ use crate::expect::Verdict;
 use crate::kind::Kind;
 
 /// How long the kernel may take to finish what a command has ordered.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The mounts of this process's namespace.
 pub(crate) fn mounts() -> Verdict<Vec<String>> {
@@ -74,6 +76,19 @@ pub(crate) fn kill_descendants() {
         }
     }
     reap();
+}
+
+/// Waits for this child, and takes the statuses of all others that end meanwhile. The first process of a pid namespace
+/// does not end before all processes in it are reaped, and those of exec are children of this process.
+pub(crate) fn reap_until(child: &mut Child) -> Verdict<ExitStatus> {
+    let pid = Pid::from_child(child);
+    loop {
+        if let Some((ended, status)) = rustix::process::wait(WaitOptions::empty())?
+            && ended == pid
+        {
+            return Ok(ExitStatus::from_raw(status.as_raw()));
+        }
+    }
 }
 
 /// Takes the statuses of ended children: orphans of runtimes become children of this process.

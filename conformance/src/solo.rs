@@ -95,11 +95,7 @@ fn finish(test: &Test, before: &[String], verdict: Verdict) -> Verdict {
         if !test.state_root().join(&id).exists() {
             continue;
         }
-        let deleted = test.runtime(&["delete", "--force", &id]).and_then(|output| output.exits(0));
-        // It may just have gone by itself: an attached run removes its container.
-        if let Err(Stop::Failed(why)) = deleted
-            && test.state_root().join(&id).exists()
-        {
+        if let Err(Stop::Failed(why)) = delete(test, &id) {
             problems.push(format!("cleaning up: {why}"));
         }
     }
@@ -111,4 +107,23 @@ fn finish(test: &Test, before: &[String], verdict: Verdict) -> Verdict {
         (Err(Stop::Failed(why)), false) => Err(Stop::Failed(format!("{why}\n{}", problems.join("\n")))),
         (_, false) => Err(Stop::Failed(problems.join("\n"))),
     }
+}
+
+/// How often a peer may try to delete a container: what it has just killed may not be gone yet.
+const PEERS_ATTEMPTS: u32 = 3;
+
+/// `delete --force`, which must succeed or find that the container has gone by itself, as that of an attached run does.
+fn delete(test: &Test, id: &str) -> Verdict {
+    let attempts = if test.ours() { 1 } else { PEERS_ATTEMPTS };
+    let mut outcome = Ok(());
+    for _ in 0..attempts {
+        outcome = test
+            .output_by(test.command(&["delete", "--force", id]), left::reap_until)
+            .and_then(|o| o.exits(0))
+            .map(drop);
+        if outcome.is_ok() || !test.state_root().join(id).exists() {
+            return Ok(());
+        }
+    }
+    outcome
 }

@@ -90,6 +90,13 @@ impl Suite<'_> {
         fs::set_permissions(&self.work, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
         rootfs::make_base(&self.work.join("busybox"))?;
         let report = Mutex::new(Report::new(self.options.format, self.kind, version, cases.len()));
+        let add = |case: &Case, outcome: &Outcome, start: Instant| {
+            // A poisoned lock means a panic in printing, which the scope passes on.
+            if let Ok(mut report) = report.lock() {
+                report.add(case, outcome, start.elapsed());
+            }
+        };
+        let again = Mutex::new(Vec::new());
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..self.options.jobs.max(1) {
@@ -103,14 +110,22 @@ impl Suite<'_> {
                             Some(why) => Outcome::Skipped(why),
                             None => self.one(index, case).weigh(case, self.kind),
                         };
-                        // A poisoned lock means a panic in printing, which the scope passes on.
-                        if let Ok(mut report) = report.lock() {
-                            report.add(case, &outcome, start.elapsed());
+                        match again.lock() {
+                            Ok(mut again) if outcome.is_bad() && self.kind.has_second_attempt() => {
+                                again.push((index, case, outcome));
+                            }
+                            _ => add(case, &outcome, start),
                         }
                     }
                 });
             }
         });
+        // Alone, when all others are done.
+        for (index, case, first) in again.into_inner().map_err(|e| e.to_string())? {
+            let start = Instant::now();
+            let second = self.one(cases.len() + index, case).weigh(case, self.kind);
+            add(case, &second.after(first), start);
+        }
         report.into_inner().map(|report| report.end()).map_err(|e| e.to_string())
     }
 

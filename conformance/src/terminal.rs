@@ -12,8 +12,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use crate::bundle::{PATIENCE, readable};
-use crate::expect::{Verdict, fail, same, some};
+use crate::bundle::{PATIENCE, Test, eventually, readable};
+use crate::expect::{Verdict, check, fail, same, some};
 
 /// A new pseudo-terminal: its master and its slave.
 pub(crate) fn open() -> Verdict<(File, File)> {
@@ -30,6 +30,21 @@ pub(crate) fn open() -> Verdict<(File, File)> {
 pub(crate) fn resize(terminal: &File, rows: u16, columns: u16) -> Verdict {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     Ok(rustix::termios::tcsetwinsize(terminal, size)?)
+}
+
+/// The terminal is in raw mode, in which a runtime passes it through. Ours sets that before the program runs, others at
+/// some time; what comes before that is echoed and may be held back.
+pub(crate) fn is_raw(t: &Test, slave: &File) -> Verdict {
+    use rustix::termios::LocalModes;
+    let raw = || {
+        let modes = rustix::termios::tcgetattr(slave)?.local_modes;
+        Ok(!modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG))
+    };
+    if t.ours() {
+        check(raw()?, || "the terminal is not raw".to_owned())
+    } else {
+        eventually("the terminal is raw", raw)
+    }
 }
 
 /// Reads from a terminal's master until the text is there; what was read, without carriage returns.

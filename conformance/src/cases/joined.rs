@@ -242,10 +242,7 @@ fn order(t: &Test) -> Verdict {
 
 /// A container that holds its namespaces.
 fn first(t: &Test) -> Verdict<Bundle<'_>> {
-    let b = t.bundle()?.idle();
-    b.create()?;
-    b.start()?;
-    Ok(b)
+    t.bundle()?.running_idle()
 }
 
 fn of(b: &Bundle, kind: &str) -> Verdict<String> {
@@ -409,9 +406,7 @@ fn user_new_others(t: &Test) -> Verdict {
 }
 
 fn user_pid(t: &Test) -> Verdict {
-    let a = mapped(t)?.user_namespace(HOST, SIZE).idle();
-    a.create()?;
-    a.start()?;
+    let a = mapped(t)?.user_namespace(HOST, SIZE).running_idle()?;
     let kinds = ["user", "pid", "network", "ipc", "uts"];
     let expected = kinds.iter().map(|kind| link(&of(&a, kind)?)).collect::<Verdict<Vec<_>>>()?;
     let b = kinds.iter().try_fold(mapped(t)?.remove("/hostname"), |b, kind| {

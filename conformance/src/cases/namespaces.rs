@@ -177,9 +177,7 @@ fn user_maps(t: &Test) -> Verdict {
 
 fn user_other(t: &Test) -> Verdict {
     let user = json!({"uid": 1000, "gid": 1001, "additionalGids": [1002]});
-    let b = mapped(t)?.set("/process/user", user).idle();
-    b.create()?;
-    b.start()?;
+    let b = mapped(t)?.set("/process/user", user).running_idle()?;
     let status = fs::read_to_string(format!("/proc/{}/status", b.pid()?.as_raw_nonzero()))?;
     same("uids outside", status_line(&status, "Uid")?, "101000\t101000\t101000\t101000")?;
     same("gids outside", status_line(&status, "Gid")?, "101001\t101001\t101001\t101001")?;

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{command, detached, end, exec, process, process_json, refuses, run, running};
 use crate::bundle::{Bundle, Test, bare, code, ended};
 use crate::case::{Case, case};
+use crate::cases::terminals::{PRINTS_SIZES, is_resized, until_sized};
 use crate::expect::{Verdict, check, contains, same};
 use crate::kind::Kind;
 use crate::terminal;
@@ -44,13 +45,12 @@ fn tty(t: &Test) -> Verdict {
     let b = running(t)?;
     let (mut master, slave) = terminal::open()?;
     terminal::resize(&master, 31, 97)?;
-    // runc sets the size when the process runs already; ours before.
-    let size =
-        if t.ours() { "stty size" } else { "for i in $(seq 300); do stty size | grep 31 && break; done 2>/dev/null" };
+    let size = until_sized(t, "31 97");
     let script = format!("test -t 0 && {size}; tty; read x; echo got:$x; exit 9");
     let mut child = at_terminal(&b, &slave, &["--tty"], &script)?;
     let seen = terminal::read_until(&mut master, "/dev/pts/0")?;
     contains("size", &seen, "31 97")?;
+    terminal::is_raw(t, &slave)?;
     master.write_all(b"hello\n")?;
     terminal::read_until(&mut master, "got:hello")?;
     same("status", code(child.wait()?), 9)
@@ -73,17 +73,7 @@ fn tty_resizes(t: &Test) -> Verdict {
     let b = running(t)?;
     let (mut master, slave) = terminal::open()?;
     terminal::resize(&master, 24, 80)?;
-    let script = "trap 'stty size' WINCH; stty size; echo ready; while read x; do echo line; stty size; done";
-    let mut child = at_terminal(&b, &slave, &["-t"], script)?;
-    terminal::read_until(&mut master, "ready")?;
-    terminal::resize(&master, 50, 111)?;
-    master.write_all(b"x\n")?;
-    let text = terminal::read_until(&mut master, "50 111");
-    // Control-D ends the loop.
-    master.write_all(b"\x04")?;
-    child.wait()?;
-    text?;
-    Ok(())
+    is_resized(t, at_terminal(&b, &slave, &["-t"], PRINTS_SIZES)?, &mut master, &slave)
 }
 
 /// A detached exec whose terminal comes by a console socket.

@@ -163,7 +163,7 @@ fn fails_first(t: &Test) -> Verdict {
     let (b, dir) = shared(t)?;
     let b = b
         .hook("prestart", noting(&dir, "before"))
-        .hook("prestart", sh("exit 1"))
+        .hook("prestart", sh("cat >/dev/null; exit 1"))
         .hook("prestart", noting(&dir, "after"))
         .hook("createRuntime", noting(&dir, "later"))
         .hook("createContainer", noting(&dir, "later"));

@@ -220,7 +220,8 @@ pub(super) fn script_file(path: &Path, content: &str) -> Verdict {
 fn arguments(t: &Test) -> Verdict {
     for moment in MOMENTS {
         let (b, dir) = shared(t)?;
-        let script = format!("for a; do echo \"[$a]\"; done >{}/{moment}; echo $0 >>{0}/{moment}", dir.display());
+        let script = "cat >/dev/null; for a; do echo \"[$a]\"; done";
+        let script = format!("{script} >{}/{moment}; echo $0 >>{0}/{moment}", dir.display());
         let args = json!(["sh", "-c", script, "zero", "a b", "", "$HOME", "-x"]);
         let b = b.hook(moment, json!({"path": "/bin/sh", "args": args}));
         b.live()?;
@@ -228,7 +229,7 @@ fn arguments(t: &Test) -> Verdict {
     }
     // The name that a program is called by: bash takes the dash for a login shell.
     let (b, dir) = shared(t)?;
-    let script = format!("shopt -q login_shell && echo login >{}/bash", dir.display());
+    let script = format!("cat >/dev/null; shopt -q login_shell && echo login >{}/bash", dir.display());
     b.hook("createRuntime", json!({"path": "/bin/bash", "args": ["-bash", "-c", script]})).live()?;
     same("args[0]", read(&dir, "bash")?, "login\n")
 }
@@ -237,7 +238,7 @@ fn arguments_absent(t: &Test) -> Verdict {
     for (moment, args) in [("prestart", Value::Null), ("createContainer", json!([])), ("poststop", Value::Null)] {
         let (b, dir) = shared(t)?;
         let file = dir.join("script");
-        script_file(&file, &format!("#!/bin/sh\necho $# $0 >{}/{moment}\n", dir.display()))?;
+        script_file(&file, &format!("#!/bin/sh\ncat >/dev/null\necho $# $0 >{}/{moment}\n", dir.display()))?;
         b.hook(moment, json!({"path": file, "args": args})).live()?;
         same(moment, read(&dir, moment)?, format!("0 {}\n", file.display()))?;
     }
@@ -265,7 +266,7 @@ fn descriptors(t: &Test) -> Verdict {
     // ls itself opens the directory as 3.
     for moment in MOMENTS {
         let (b, dir) = shared(t)?;
-        let b = b.hook(moment, sh(&format!("ls -1 /proc/self/fd/ >{}/{moment}", dir.display())));
+        let b = b.hook(moment, sh(&format!("cat >/dev/null; ls -1 /proc/self/fd/ >{}/{moment}", dir.display())));
         b.live()?;
         same(moment, read(&dir, moment)?, "0\n1\n2\n3\n")?;
     }
@@ -314,6 +315,7 @@ fn terminal(t: &Test) -> Verdict {
     let (b, dir) = noting_all(t)?;
     let b = b.set("/process/terminal", json!(true));
     let master = crate::cases::terminals::with_console(t, &b)?;
+    b.executes(&["sleep", "1000"])?;
     b.kill_and_delete()?;
     drop(master);
     let mut expected = twice(&MOMENTS);

@@ -49,11 +49,8 @@ fn exec(b: &Bundle, flags: &[&str], program: &[&str]) -> Verdict<Output> {
 }
 
 /// A container that does nothing.
-fn idle<'t>(b: Bundle<'t>) -> Verdict<Bundle<'t>> {
-    let b = b.idle();
-    b.create()?;
-    b.start()?;
-    Ok(b)
+fn idle(b: Bundle<'_>) -> Verdict<Bundle<'_>> {
+    b.running_idle()
 }
 
 /// Has the probe of one container look at what comes, while `enter` is done up to a thousand times.
