@@ -16,5 +16,6 @@ pub mod namespace;
 pub mod netlink;
 pub mod pidfd;
 pub mod scheduling;
+pub mod seccomp;
 pub mod socket;
 pub mod spawn;
