@@ -1,0 +1,209 @@
+//! The filter as a graph of decisions, in which equal parts are there once.
+
+use std::collections::HashMap;
+
+/// Where a field lies in `struct seccomp_data` of linux/seccomp.h.
+pub(crate) mod field {
+    pub(crate) const NUMBER: u8 = 0;
+    pub(crate) const ARCHITECTURE: u8 = 4;
+    /// The first argument; each has 8 bytes.
+    pub(crate) const ARGUMENTS: u8 = 16;
+}
+
+/// A node of a [`Graph`]. What a node leads to has lower numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Node(u32);
+
+impl Node {
+    pub(crate) fn from_index(index: usize) -> Node {
+        Node(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A question about 32 bits of `struct seccomp_data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Test {
+    /// Where the bits lie.
+    pub(crate) offset: u8,
+    /// Which of them are looked at.
+    pub(crate) mask: u32,
+    pub(crate) relation: Relation,
+    /// What they are compared with.
+    pub(crate) value: u32,
+}
+
+/// What a [`Test`] asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Relation {
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    /// Whether a bit is set in both.
+    CommonBit,
+}
+
+impl Test {
+    /// The answer for 32 bits.
+    fn holds(&self, bits: u32) -> bool {
+        let bits = bits & self.mask;
+        match self.relation {
+            Relation::Equal => bits == self.value,
+            Relation::Greater => bits > self.value,
+            Relation::GreaterOrEqual => bits >= self.value,
+            Relation::CommonBit => bits & self.value != 0,
+        }
+    }
+}
+
+/// What happens at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Decision {
+    /// The filter ends with this.
+    Return(u32),
+    /// It goes on here or there.
+    Branch { test: Test, yes: Node, no: Node },
+}
+
+/// All nodes.
+#[derive(Default)]
+pub(crate) struct Graph {
+    decisions: Vec<Decision>,
+    known: HashMap<Decision, Node>,
+}
+
+impl Graph {
+    pub(crate) fn decision(&self, node: Node) -> Decision {
+        self.decisions.get(node.index()).copied().unwrap_or(Decision::Return(0))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.decisions.len()
+    }
+
+    /// How many tests there are from a node on.
+    pub(crate) fn size(&self, node: Node) -> usize {
+        let mut reached = vec![false; node.index() + 1];
+        reached[node.index()] = true;
+        let mut size = 0;
+        for index in (0..=node.index()).rev() {
+            if reached[index]
+                && let Decision::Branch { yes, no, .. } = self.decision(Node::from_index(index))
+            {
+                size += 1;
+                reached[yes.index()] = true;
+                reached[no.index()] = true;
+            }
+        }
+        size
+    }
+
+    fn node(&mut self, decision: Decision) -> Node {
+        let next = Node(u32::try_from(self.decisions.len()).unwrap_or(u32::MAX));
+        *self.known.entry(decision).or_insert_with(|| {
+            self.decisions.push(decision);
+            next
+        })
+    }
+
+    pub(crate) fn ret(&mut self, value: u32) -> Node {
+        self.node(Decision::Return(value))
+    }
+
+    /// The node for a test, in the form in which equal ones look equal; none if it would decide nothing.
+    pub(crate) fn branch(&mut self, test: Test, yes: Node, no: Node) -> Node {
+        let mut test = test;
+        let (mut yes, mut no) = (yes, no);
+        if test.relation == Relation::Greater {
+            let Some(value) = test.value.checked_add(1) else { return no };
+            test = Test { relation: Relation::GreaterOrEqual, value, ..test };
+        }
+        if test.relation == Relation::GreaterOrEqual && test.value == 0 {
+            return yes;
+        }
+        if test.relation == Relation::Equal && test.mask != u32::MAX {
+            if test.value & !test.mask != 0 {
+                return no;
+            }
+            // A test for common bits needs no masking, and leaves the bits for the next test.
+            let bits = Test { mask: u32::MAX, relation: Relation::CommonBit, value: test.mask, ..test };
+            if test.value == 0 {
+                (test, yes, no) = (bits, no, yes);
+            } else if test.mask.is_power_of_two() {
+                test = bits;
+            }
+        }
+        if test.relation == Relation::CommonBit && test.value == 0 {
+            return no;
+        }
+        if yes == no {
+            return yes;
+        }
+        self.node(Decision::Branch { test, yes, no })
+    }
+
+    /// The same decisions as those of `node`, without the tests whose answer is known from those before.
+    ///
+    /// The work is bounded: in a graph that is unusually large some of them stay.
+    pub(crate) fn simplify(&mut self, node: Node) -> Node {
+        self.simplify_after(node, &mut Vec::new(), &mut 4096)
+    }
+
+    fn simplify_after(&mut self, node: Node, answers: &mut Vec<(Test, bool)>, budget: &mut u32) -> Node {
+        let Decision::Branch { test, yes, no } = self.decision(node) else { return node };
+        if *budget == 0 {
+            return node;
+        }
+        *budget -= 1;
+        match known_answer(&test, answers) {
+            Some(true) => self.simplify_after(yes, answers, budget),
+            Some(false) => self.simplify_after(no, answers, budget),
+            None => {
+                let mut side = |graph: &mut Graph, node, answer| {
+                    answers.push((test, answer));
+                    let simple = graph.simplify_after(node, answers, budget);
+                    answers.pop();
+                    simple
+                };
+                let yes = side(self, yes, true);
+                let no = side(self, no, false);
+                self.branch(test, yes, no)
+            }
+        }
+    }
+}
+
+/// The answer to a test that follows from earlier answers.
+fn known_answer(test: &Test, answers: &[(Test, bool)]) -> Option<bool> {
+    let (mut low, mut high) = (0, u32::MAX);
+    for (earlier, answer) in answers.iter().filter(|(earlier, _)| earlier.offset == test.offset) {
+        if earlier == test {
+            return Some(*answer);
+        }
+        if earlier.mask != u32::MAX {
+            continue;
+        }
+        match (earlier.relation, answer) {
+            (Relation::Equal, true) => (low, high) = (earlier.value, earlier.value),
+            (Relation::Equal, false) if earlier.value == low => low = low.saturating_add(1),
+            (Relation::Equal, false) if earlier.value == high => high = high.saturating_sub(1),
+            (Relation::GreaterOrEqual, true) => low = low.max(earlier.value),
+            (Relation::GreaterOrEqual, false) => high = high.min(earlier.value.saturating_sub(1)),
+            _ => {}
+        }
+    }
+    if low == high {
+        return Some(test.holds(low));
+    }
+    match test.relation {
+        _ if test.mask != u32::MAX => None,
+        Relation::Equal if test.value < low || test.value > high => Some(false),
+        Relation::GreaterOrEqual if test.value <= low => Some(true),
+        Relation::GreaterOrEqual if test.value > high => Some(false),
+        _ => None,
+    }
+}

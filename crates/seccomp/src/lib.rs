@@ -1,0 +1,23 @@
+//! Compiles a seccomp profile of the OCI runtime specification (`linux.seccomp`) to one BPF program, as
+//! seccomp(2) takes it. Pure: it makes no system call, reads no file and does not ask for the kernel's version.
+
+#![forbid(unsafe_code)]
+
+mod architecture;
+mod assemble;
+mod bpf;
+mod compile;
+mod conditions;
+mod filter;
+mod graph;
+mod interpret;
+mod precedence;
+mod profile;
+mod search;
+mod table;
+
+pub use architecture::{Architecture, ByteOrder, UnknownArchitecture};
+pub use compile::{Error, compile};
+pub use filter::{Filter, Instruction};
+pub use interpret::{Call, Malformed, Outcome, Program};
+pub use profile::{Action, Condition, Operator, Profile, Rule};
