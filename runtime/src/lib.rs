@@ -51,6 +51,7 @@ mod own_namespaces;
 mod print;
 mod resctrl;
 mod scheduling;
+mod seccomp;
 mod security;
 mod signal;
 mod start;
@@ -69,6 +70,7 @@ pub use container::{Container, CreateOptions, ExitStatus, Runtime};
 pub use error::{Error, Result};
 pub use exec::{Exec, ExecOptions, ProcessConfig};
 pub use notify::{NotifyManager, NotifySocket};
+pub use seccomp::{seccomp_actions, seccomp_architectures, seccomp_flags, seccomp_operators, supported_seccomp_flags};
 pub use signal::{Signal, UnknownSignal};
 pub use state::{State, Status};
 

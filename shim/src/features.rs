@@ -1,7 +1,7 @@
 //! `features`: what this build supports, for engines that ask before they use it.
 //!
-//! It says nothing of what only later versions will have: no seccomp.
-//! Of the mount options it lists those that a config may use.
+//! It says nothing of what only later versions will have. Of the mount options it lists those that a config may use; of
+//! the flags of seccomp(2) those that this version knows, and those that the kernel knows as well, for which it is asked.
 
 use crate::commands::Outcome;
 use crate::log::Log;
@@ -42,13 +42,28 @@ fn describe() -> String {
     text.push_str("\",\n  \"ociVersionMax\": \"");
     text.push_str(version::SPECIFICATION);
     text.push_str("\",\n  \"hooks\": ");
-    push_list(&mut text, HOOKS.iter().copied());
+    push_list(&mut text, 2, HOOKS.iter().copied());
     text.push_str(",\n  \"mountOptions\": ");
-    push_list(&mut text, no_frills::mount_options());
+    push_list(&mut text, 2, no_frills::mount_options());
     text.push_str(",\n  \"linux\": {\n    \"namespaces\": ");
-    push_list(&mut text, NAMESPACES.iter().copied());
+    push_list(&mut text, 4, NAMESPACES.iter().copied());
     text.push_str(",\n    \"capabilities\": ");
-    push_list(&mut text, CAPABILITIES.iter().copied());
+    push_list(&mut text, 4, CAPABILITIES.iter().copied());
+    text.push_str(",\n    \"seccomp\": {\n      \"enabled\": true");
+    let seccomp: [(&str, &mut dyn Iterator<Item = &'static str>); 5] = [
+        ("actions", &mut no_frills::seccomp_actions()),
+        ("operators", &mut no_frills::seccomp_operators()),
+        ("archs", &mut no_frills::seccomp_architectures()),
+        ("knownFlags", &mut no_frills::seccomp_flags()),
+        ("supportedFlags", &mut no_frills::supported_seccomp_flags()),
+    ];
+    for (key, words) in seccomp {
+        text.push_str(",\n      \"");
+        text.push_str(key);
+        text.push_str("\": ");
+        push_list(&mut text, 6, words);
+    }
+    text.push_str("\n    }");
     text.push_str(LINUX);
     text.push_str("\n  },\n  \"annotations\": {\n    \"io.github.no-frills.version\": \"");
     text.push_str(version::VERSION);
@@ -67,9 +82,6 @@ const LINUX: &str = r#",
       "systemd": false,
       "systemdUser": false,
       "rdma": false
-    },
-    "seccomp": {
-      "enabled": false
     },
     "apparmor": {
       "enabled": true
@@ -107,15 +119,24 @@ const LINUX: &str = r#",
       "enabled": true
     }"#;
 
-/// Appends an array of words that need no escaping.
-fn push_list(text: &mut String, words: impl Iterator<Item = &'static str>) {
+/// Appends an array, the value of a key that is `indent` spaces deep, of words that need no escaping.
+fn push_list(text: &mut String, indent: usize, words: impl Iterator<Item = &'static str>) {
+    let line = |text: &mut String, indent| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n(' ', indent));
+    };
     text.push('[');
     for (index, word) in words.enumerate() {
-        text.push_str(if index == 0 { "\n      \"" } else { ",\n      \"" });
+        if index > 0 {
+            text.push(',');
+        }
+        line(text, indent + 2);
+        text.push('"');
         text.push_str(word);
         text.push('"');
     }
-    text.push_str("\n    ]");
+    line(text, indent);
+    text.push(']');
 }
 
 #[cfg(test)]
@@ -137,7 +158,13 @@ mod tests {
         assert_eq!(features["hooks"].as_array().unwrap().len(), 6);
         assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!([]));
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
-        assert_eq!(features["linux"]["seccomp"]["enabled"], false);
+        let seccomp = &features["linux"]["seccomp"];
+        assert_eq!(seccomp["enabled"], true);
+        for (kind, count) in [("actions", 9), ("operators", 7), ("knownFlags", 4)] {
+            assert_eq!(seccomp[kind].as_array().map(Vec::len), Some(count), "{kind}");
+        }
+        assert!(seccomp["archs"].as_array().unwrap().contains(&json!("SCMP_ARCH_X86_64")));
+        assert!(seccomp["supportedFlags"].as_array().unwrap().contains(&json!("SECCOMP_FILTER_FLAG_LOG")));
         for (kind, count) in [("modes", 7), ("flags", 3)] {
             assert_eq!(features["linux"]["memoryPolicy"][kind].as_array().map(Vec::len), Some(count));
         }

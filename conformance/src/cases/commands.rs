@@ -24,6 +24,13 @@ pub(crate) fn cases() -> Vec<Case> {
             "features names namespaces, capabilities, mount options, hooks",
             features_lists,
         ),
+        case("commands/features-seccomp", "features names the actions and operators of seccomp", features_seccomp),
+        case(
+            "commands/features-seccomp-flags",
+            "features names architectures and flags of seccomp, and which of these the kernel has",
+            features_seccomp_flags,
+        )
+        .known_failure(Kind::Crun, "it lists neither"),
         case(
             "commands/global-flags",
             "--debug, --log, --log-format, --systemd-cgroup=false, --rootless are taken",
@@ -132,6 +139,40 @@ fn features_lists(t: &Test) -> Verdict {
         has("/hooks", "prestart")?;
     }
     same("cgroup v2", features.pointer("/linux/cgroup/v2").and_then(Value::as_bool), Some(true))
+}
+
+/// Sorted.
+fn listed(features: &Value, key: &str) -> Verdict<Vec<String>> {
+    let list = features["linux"]["seccomp"][key].as_array();
+    let mut list: Vec<String> = some(key, list)?.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    list.sort_unstable();
+    Ok(list)
+}
+
+fn features_seccomp(t: &Test) -> Verdict {
+    let features: Value = serde_json::from_str(&t.runtime(&["features"])?.exits(0)?.stdout()?)?;
+    same("enabled", &features["linux"]["seccomp"]["enabled"], &Value::Bool(true))?;
+    // All that the specification knows.
+    let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY", "TRACE", "TRAP"];
+    let actions = actions.map(|name| format!("SCMP_ACT_{name}"));
+    same("actions", listed(&features, "actions")?, actions.to_vec())?;
+    let operators = ["EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE"].map(|name| format!("SCMP_CMP_{name}"));
+    same("operators", listed(&features, "operators")?, operators.to_vec())
+}
+
+fn features_seccomp_flags(t: &Test) -> Verdict {
+    let features: Value = serde_json::from_str(&t.runtime(&["features"])?.exits(0)?.stdout()?)?;
+    let architectures = listed(&features, "archs")?;
+    for name in ["X86", "X86_64", "X32"] {
+        check(architectures.contains(&format!("SCMP_ARCH_{name}")), || format!("archs: {architectures:?}"))?;
+    }
+    let (known, supported) = (listed(&features, "knownFlags")?, listed(&features, "supportedFlags")?);
+    for name in ["LOG", "SPEC_ALLOW", "TSYNC"] {
+        let name = format!("SECCOMP_FILTER_FLAG_{name}");
+        // Older than any kernel that the suite runs on.
+        check(known.contains(&name) && supported.contains(&name), || format!("{known:?}, {supported:?}"))?;
+    }
+    check(supported.iter().all(|flag| known.contains(flag)), || format!("{known:?}, {supported:?}"))
 }
 
 fn global_flags(t: &Test) -> Verdict {
