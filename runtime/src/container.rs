@@ -534,7 +534,7 @@ impl Container {
 }
 
 /// A descriptor for a recorded process, if it is still the one that was recorded.
-fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
+pub(crate) fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
     let Some(process) = record.process else { return Ok(None) };
     let pidfd = match pidfd::open(process.pid) {
         Err(Errno::ESRCH) => return Ok(None),

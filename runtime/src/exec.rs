@@ -25,12 +25,13 @@ use crate::config::{Config, ConfigError, Process};
 use crate::console;
 use crate::container::{ExitStatus, wait_once};
 use crate::error::{Error, Result};
+use crate::hooks::Told;
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::launch::{explain_spawn, write_pid_file};
 use crate::members::may_not_set_groups;
 use crate::security;
 use crate::signal::Signal;
-use crate::state::{Directory, ProcessStat, Record, remove_file};
+use crate::state::{Directory, ProcessStat, Record, Status, remove_file};
 
 /// A process to be run in a container: what `process` is in a `config.json`, checked.
 #[derive(Clone, Debug)]
@@ -195,7 +196,7 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
     let config = Config::from_json(document)?;
     config.check_ids(&process.process)?;
     security::check(&process.process)?;
-    let mut program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
+    let mut program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()))?;
     // An ordinary user's container, as it was created.
     if record.owner_uid != 0 && may_not_set_groups(record.process.map(|process| process.pid))? {
         program = program.without_setgroups()?;
@@ -242,7 +243,9 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
         {
             console::send(socket, &console)?;
         }
-        conversation.run(u64::from(stat.ignored_signals))
+        let first = record.process.map(|process| process.pid);
+        let told = Told::new(record, directory.id(), Status::Running, first);
+        conversation.run(u64::from(stat.ignored_signals), &told)
     };
     let outcome = steps(&mut conversation);
     let outcome = outcome.map_err(|error| {

@@ -32,11 +32,11 @@ const KEPT: usize = 4096;
 /// How much is read after the hook's end, when others may go on writing: what a pipe holds.
 const PIPE_MAX: usize = 64 * 1024;
 
-/// The state that is told to a hook (runtime.md, "State").
+/// The state that is told to a hook, and to a seccomp agent (runtime.md, "State").
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
-    oci_version: &'a str,
+pub(crate) struct Told<'a> {
+    pub(crate) oci_version: &'a str,
     id: &'a str,
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,10 +46,17 @@ struct Told<'a> {
     annotations: &'a std::collections::BTreeMap<String, String>,
 }
 
-/// The state of a container as a hook reads it. The pid is as the hook sees it; `None`: it is gone.
+impl<'a> Told<'a> {
+    /// The pid is as the reader sees it; `None`: it is gone.
+    pub(crate) fn new(record: &'a Record, id: &'a str, status: Status, pid: Option<i32>) -> Told<'a> {
+        let Record { oci_version, bundle, annotations, .. } = record;
+        Told { oci_version, id, status, pid, bundle, annotations }
+    }
+}
+
+/// The state of a container as a hook reads it.
 pub(crate) fn state(record: &Record, id: &str, status: Status, pid: Option<i32>) -> Result<Vec<u8>> {
-    let Record { oci_version, bundle, annotations, .. } = record;
-    serde_json::to_vec(&Told { oci_version, id, status, pid, bundle, annotations })
+    serde_json::to_vec(&Told::new(record, id, status, pid))
         .map_err(|error| Error::Option(format!("the state for hooks: {error}")))
 }
 
@@ -98,17 +105,18 @@ impl Inside<'_> {
         }
         let state = state(self.record, self.id, status, Some(inner_pid(self.pid)?))?;
         for (index, hook) in hooks.iter().enumerate() {
-            let start =
-                |streams: [BorrowedFd<'_>; 3]| self.start(moment, hook, streams).map_err(|error| error.to_string());
+            let start = |streams: [BorrowedFd<'_>; 3]| {
+                self.start(moment, status, hook, streams).map_err(|error| error.to_string())
+            };
             run_one(hook, moment, index, &state, start)?;
         }
         Ok(())
     }
 
     /// Starts an init that joins the container and becomes the hook.
-    fn start(&self, moment: Moment, hook: &Hook, streams: [BorrowedFd<'_>; 3]) -> Result<Child> {
+    fn start(&self, moment: Moment, status: Status, hook: &Hook, streams: [BorrowedFd<'_>; 3]) -> Result<Child> {
         let options = CompileOptions::new(&self.record.bundle, self.id);
-        let program = compile_hook(self.config, &options, moment, hook);
+        let program = compile_hook(self.config, &options, moment, hook)?;
         let sources = open_first(&program, Some(self.process))?;
         let mut init = Init::new(&program, &hook.path, sources, Some(self.process))?;
         let given = Descriptors { streams: streams.map(Some), preserve_fds: 0, preserved: &[] };
@@ -118,7 +126,8 @@ impl Inside<'_> {
             init.provide()?;
             let Some(stat) = ProcessStat::read(init.pid())? else { return Err(init.ended()) };
             init.settle()?;
-            init.run(stat.ignored_signals.into())
+            // It has no filter.
+            init.run(stat.ignored_signals.into(), &Told::new(self.record, self.id, status, Some(self.pid)))
         };
         let outcome = become_it();
         match (init.child.take(), outcome) {

@@ -34,6 +34,8 @@ use no_frills_sys::{limits, mount, socket};
 use crate::compile::{Forks, IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
 use crate::config::{CAPABILITIES, NAMESPACES, namespace};
 use crate::error::{Error, Explained, Pointed, Result};
+use crate::handover::{Agent, Failed, Handover, filter_refused};
+use crate::hooks::Told;
 use crate::id_maps;
 use crate::members::is_limited;
 use crate::scheduling;
@@ -207,13 +209,33 @@ impl<'p> Init<'p> {
         self.prepare_child()
     }
 
-    /// Lets it run its program, and returns when it does.
-    pub(crate) fn run(&mut self, ignored_signals: u64) -> Result<()> {
+    /// Lets it run its program, and returns when it does. `told` is what an agent is told of the container.
+    pub(crate) fn run(&mut self, ignored_signals: u64, told: &Told<'_>) -> Result<()> {
         // Not before: a process with a deadline may not fork, and there is SCHED_FLAG_RESET_ON_FORK.
         self.set_scheduling()?;
         let kind = if self.program.forks == Forks::Last { Kind::Continue } else { Kind::Start };
-        self.tell(&Message { detail: ignored_signals, ..Message::new(kind) }, &[])?;
-        self.follow(Kind::Start)
+        let message = Message { detail: ignored_signals, ..Message::new(kind) };
+        let Some(filtered) = &self.program.filtered else {
+            self.tell(&message, &[])?;
+            return self.follow(Kind::Start);
+        };
+        if filtered.listener.is_some() {
+            self.follow(Kind::Ready)?;
+        }
+        let agent = filtered.listener.as_ref().map(Agent::connect).transpose()?;
+        let handover = Handover::new()?;
+        self.tell(&message, &[handover.descriptor()])?;
+        if let (Some(agent), Some(child)) = (&agent, &self.child) {
+            handover.pass_listener(self.parent.as_fd(), child.pidfd.as_fd(), child.pid, agent, told)?;
+        }
+        self.follow(Kind::Start)?;
+        match handover.failed()? {
+            None => Ok(()),
+            Some(Failed { step, call, errno }) => {
+                let message = Message { step, call, errno: errno as i32, ..Message::new(Kind::Failed) };
+                Err(step_failed(self.program, self.name, &message))
+            }
+        }
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -645,7 +667,7 @@ pub(crate) fn socket_send(socket: &OwnedFd, message: &Message<'_>, attached: &[R
 }
 
 /// The error of a step that failed, with the setting it came from.
-fn step_failed(program: &Program, name: &str, message: &Message<'_>) -> Error {
+pub(crate) fn step_failed(program: &Program, name: &str, message: &Message<'_>) -> Error {
     let errno = Errno::from_raw(message.errno);
     let steps = no_frills_plan::Plan::decode(program.steps.bytes());
     let step = steps.ok().and_then(|plan| plan.steps().nth(message.step as usize)?.ok());
@@ -655,6 +677,7 @@ fn step_failed(program: &Program, name: &str, message: &Message<'_>) -> Error {
         {
             program_failed(name, errno)
         }
+        Some(Step::InstallFilter { flags, .. }) if message.call == call::SECCOMP => filter_refused(flags, errno),
         Some(Step::SetUser { .. }) if message.call == call::SETGROUPS => Error::Step {
             pointer: "/process/user/additionalGids".to_owned(),
             action: "setting the additional groups".to_owned(),

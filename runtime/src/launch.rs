@@ -29,13 +29,13 @@ use crate::compile::{Caller, Pointer, Program};
 use crate::config::{Config, Moment, namespace};
 use crate::container::CreateOptions;
 use crate::error::{Error, Explained, Result};
-use crate::hooks::{self, Inside};
+use crate::hooks::{self, Inside, Told};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::members::{Members, is_limited, may_not_set_groups};
 use crate::net_devices::NetDevices;
 use crate::resctrl::{self, Class};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, UnlockedJournal, VERSION, remove_file};
-use crate::{console, own_namespaces, security, start, time};
+use crate::{console, handover, own_namespaces, security, start, time};
 
 /// How long the removal of a cgroup waits for the processes in it to be gone, after they were killed. Only a process that
 /// the kernel itself holds up, on a dead disk for instance, takes longer.
@@ -83,6 +83,7 @@ pub(crate) fn launch<'i>(
         program = program.unprivileged(caller)?;
     }
     security::check(&bundle.config().process)?;
+    handover::check(bundle.config(), &program)?;
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
     let owner = owner.as_raw();
     let attempt = Attempt { directory, bundle, options, goal, owner, console_socket: console_socket.as_ref() };
@@ -153,6 +154,8 @@ impl Attempt<'_> {
             own_pids: config.makes_namespace(namespace::PID),
             notify: options.notify,
             hooks: config.hooks.any(&Moment::LATER),
+            filtered: program.filtered.is_some(),
+            listener: program.filtered.as_ref().is_some_and(|filtered| filtered.listener.is_some()),
             process: None,
             resctrl: class.as_ref().map(Class::own_directories).unwrap_or_default(),
         };
@@ -231,7 +234,8 @@ impl Attempt<'_> {
                         launch.hooks_begun = true;
                         launch.run_inside(Moment::StartContainer, Status::Created, init, cgroup_dir.as_ref())?;
                     }
-                    launch.init.run(ignored)?;
+                    let Launch { init, record, .. } = launch;
+                    init.run(ignored, &Told::new(record, directory.id(), Status::Created, Some(init.pid())))?;
                     launch.run_hooks(Moment::Poststart, Status::Running)?;
                 }
                 Goal::Created => {

@@ -40,6 +40,7 @@ mod console;
 mod container;
 mod error;
 mod exec;
+mod handover;
 mod hooks;
 mod id_maps;
 mod init;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use no_frills_cgroups::{CgroupsPath, devices};
 use no_frills_plan::{BEFORE_STEPS, Plan, Step, Text, Texts, Within, Words, attach, call, join};
+use no_frills_sys::seccomp;
 use serde_json::{Map, Value, json};
 
 use crate::compile::{IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, SourceKind};
@@ -48,6 +49,13 @@ const ATTACH: Names = &[
     (attach::NOT_IN_PROC as u64, "NOT_IN_PROC"),
     (attach::IN_DIRECTORY as u64, "IN_DIRECTORY"),
     (attach::NO_FOLLOW as u64, "NO_FOLLOW"),
+];
+const FILTER_FLAGS: Names = &[
+    (seccomp::TSYNC as u64, "SECCOMP_FILTER_FLAG_TSYNC"),
+    (seccomp::LOG as u64, "SECCOMP_FILTER_FLAG_LOG"),
+    (seccomp::SPEC_ALLOW as u64, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
+    (seccomp::NEW_LISTENER as u64, "SECCOMP_FILTER_FLAG_NEW_LISTENER"),
+    (seccomp::WAIT_KILLABLE_RECV as u64, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
 ];
 const LEGACY: Names = &[
     (legacy::RDONLY, "MS_RDONLY"),
@@ -300,11 +308,12 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
             let shown = Shown { name: "groups", text: format!("groups={groups:?}"), value: groups.into() };
             vec![Shown::number("uid", uid), Shown::number("gid", gid), shown]
         }
-        Step::SetCapabilities { effective, permitted, inheritable } => vec![
-            Shown::names("effective", capabilities(effective)),
-            Shown::names("permitted", capabilities(permitted)),
-            Shown::names("inheritable", capabilities(inheritable)),
-        ],
+        Step::SetCapabilities { effective, permitted, inheritable, kept } => {
+            let sets = [("effective", effective), ("permitted", permitted), ("inheritable", inheritable)];
+            let kept = Some(("kept", kept)).filter(|(_, kept)| *kept != 0);
+            let names = |(name, set)| Shown::names(name, capabilities(set));
+            sets.into_iter().chain(kept).map(names).collect()
+        }
         Step::SetAmbient { ambient } => vec![Shown::names("ambient", capabilities(ambient))],
         Step::SetPersonality { persona } => vec![Shown::word("persona", personality(persona))],
         Step::SetMemoryPolicy { mode, nodes } => {
@@ -315,6 +324,10 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         Step::SetRlimit { resource, soft, hard } => {
             vec![Shown::word("resource", rlimit(resource)), Shown::limit("soft", soft), Shown::limit("hard", hard)]
         }
+        Step::InstallFilter { program, flags: bits } => vec![
+            Shown::number("instructions", program.count() as u64 / 2),
+            Shown::flags("flags", bits.into(), FILTER_FLAGS),
+        ],
         Step::Execute { arguments, environment } => {
             vec![Shown::texts("arguments", arguments), Shown::texts("environment", environment)]
         }
@@ -799,6 +812,7 @@ fn action(step: &Step<'_>) -> String {
         Step::SetAffinity { cpus, .. } => format!("moving to CPUs {}", number_list(*cpus)),
         Step::SetUnconfined {} => "leaving the program unconfined by AppArmor".to_owned(),
         Step::ResetAffinity {} => "moving to all CPUs of the cgroup".to_owned(),
+        Step::InstallFilter { .. } => "installing the seccomp filter".to_owned(),
         Step::Execute { .. } => "executing the program".to_owned(),
     }
 }

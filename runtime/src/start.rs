@@ -10,7 +10,7 @@
 //! container is told whose `start` was killed half-way.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -18,13 +18,16 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen as listen_on, socket as open_socket,
 };
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, call};
-use no_frills_sys::socket;
+use no_frills_sys::{pidfd, socket};
 
-use crate::compile::{CompileOptions, compile};
+use crate::compile::{CompileOptions, Filtered, Program, compile};
 use crate::config::Config;
+use crate::container::open_process;
 use crate::error::{Error, Result};
-use crate::init::{program_failed, socket_send};
-use crate::state::{Directory, Journal, Record};
+use crate::handover::{Agent, Failed, Handover};
+use crate::hooks::Told;
+use crate::init::{program_failed, socket_send, step_failed};
+use crate::state::{Directory, Journal, Record, Status};
 
 /// Calls `with` with the socket's address.
 fn at_address<T>(directory: &Directory, with: impl FnOnce(&UnixAddr) -> nix::Result<T>) -> Result<nix::Result<T>> {
@@ -88,13 +91,14 @@ pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
 
 /// Lets the container's program run, and returns when it does. `false`: init was not waiting.
 pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -> Result<bool> {
+    let filter = if record.filtered { Some(Filter::new(directory, journal, record)?) } else { None };
     for _ in 0..ATTEMPTS {
         let init = match reach(directory)? {
             Reached::Connected(init) => init,
             Reached::Full => return Err(Error::InitMute),
             Reached::Nobody => return Ok(false),
         };
-        if let Some(outcome) = request(&init)? {
+        if let Some(outcome) = request(&init, filter.as_ref())? {
             let removed = directory.remove_start_socket();
             return match outcome {
                 Ok(()) => removed.map(|()| true),
@@ -105,31 +109,60 @@ pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -
     Err(Error::InitMute)
 }
 
-/// What init said last: a step that failed, its call, the errno.
-struct Last {
-    step: u32,
-    call: u8,
-    errno: Errno,
+/// What is needed for a program that is run under a seccomp filter.
+struct Filter<'a> {
+    handover: Handover,
+    /// Who gets the listener, and of which process.
+    listener: Option<(Agent, OwnedFd, i32)>,
+    told: Told<'a>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(directory: &'a Directory, journal: &Journal, record: &'a Record) -> Result<Filter<'a>> {
+        let pid = record.process.map(|process| process.pid);
+        let program = if record.listener { compiled(directory, journal, record)? } else { None };
+        let listener = match program {
+            Some(Program { filtered: Some(Filtered { listener: Some(listener) }), .. }) => {
+                let process = open_process(record)?.zip(pid).ok_or(Error::NotRunning)?;
+                Some((Agent::connect(&listener)?, process.0, process.1))
+            }
+            _ => None,
+        };
+        let told = Told::new(record, directory.id(), Status::Created, pid);
+        Ok(Filter { handover: Handover::new()?, listener, told })
+    }
 }
 
 /// Says `Start` and waits for what comes of it. `None`: init did not hear it; it has ended, or lacked something for a
 /// moment and waits for the next.
-fn request(init: &OwnedFd) -> Result<Option<Result<(), Last>>> {
+fn request(init: &OwnedFd, filter: Option<&Filter<'_>>) -> Result<Option<Result<(), Failed>>> {
     let message = Message::new(Kind::Start);
-    match socket_send(init, &message, &[]) {
+    let attached: Vec<RawFd> = filter.map(|filter| filter.handover.descriptor()).into_iter().collect();
+    match socket_send(init, &message, &attached) {
         Err(Error::System { errno: Errno::EPIPE | Errno::ECONNRESET, .. }) => return Ok(None),
         result => result?,
     }
     fcntl(init, FcntlArg::F_SETFL(OFlag::empty())).map_err(Error::system("waiting for init"))?;
+    if let Some(Filter { handover, listener: Some((agent, process, pid)), told }) = filter {
+        let passed = handover.pass_listener(init.as_fd(), process.as_fd(), *pid, agent, told);
+        if let Err(error) = passed {
+            // The filter is in place, and init waits for what does not come.
+            return Err(error.and_cleanup(kill(process)));
+        }
+    }
     let mut buffer = [0; MESSAGE_MAX];
     let received = socket::receive(init, &mut buffer).map_err(Error::system("receiving from init"))?;
     if received.length == 0 {
         // Closed by execve; or by its death right before, which is the same as right after.
-        return Ok(if received.unread { None } else { Some(Ok(())) });
+        return match filter {
+            _ if received.unread => Ok(None),
+            Some(filter) => Ok(Some(filter.handover.failed()?.map_or(Ok(()), Err))),
+            None => Ok(Some(Ok(()))),
+        };
     }
     match buffer.get(..received.length).and_then(Message::decode) {
         Some(Message { kind: Kind::Failed, step, call, errno, .. }) => {
-            Ok(Some(Err(Last { step, call, errno: Errno::from_raw(errno) })))
+            Ok(Some(Err(Failed { step, call, errno: Errno::from_raw(errno) })))
         }
         _ => Err(Error::InitEnded("it said something that is no message".to_owned())),
     }
@@ -137,20 +170,37 @@ fn request(init: &OwnedFd) -> Result<Option<Result<(), Last>>> {
 
 /// Why the program does not run. The plan that the step belongs to is gone, but the same configuration is compiled to the same
 /// steps after `Ready`.
-fn failed(directory: &Directory, journal: &Journal, record: &Record, last: &Last) -> Result<Error> {
-    let Last { step, call, errno } = *last;
+fn failed(directory: &Directory, journal: &Journal, record: &Record, last: &Failed) -> Result<Error> {
+    let Failed { step, call, errno } = *last;
     if call == call::EXECVE {
         return Ok(program_failed(&record.program, errno));
     }
+    let program = compiled(directory, journal, record)?;
+    Ok(match program.zip(step.checked_sub(record.ready)) {
+        Some((program, after)) => {
+            let step = program.ready.saturating_add(after);
+            let message = Message { step, call, errno: errno as i32, ..Message::new(Kind::Failed) };
+            step_failed(&program, &record.program, &message)
+        }
+        None => {
+            let action = "starting the program".to_owned();
+            Error::Step { pointer: String::new(), action, call: call::name(call), errno, said: String::new() }
+        }
+    })
+}
+
+/// The configuration that the container was made with, compiled again. `None`: it is not there.
+fn compiled(directory: &Directory, journal: &Journal, record: &Record) -> Result<Option<Program>> {
     let config = journal.document()?.map(|document| Config::from_json(&document)).transpose()?;
     let options = CompileOptions::new(&record.bundle, directory.id());
-    let program = config.map(|config| compile(&config, &options)).transpose()?;
-    let told = program.zip(step.checked_sub(record.ready)).map(|(program, after)| {
-        let step = program.ready.saturating_add(after);
-        (program.pointer(step).to_string(), program.action(step))
-    });
-    let (pointer, action) = told.unwrap_or_else(|| (String::new(), "starting the program".to_owned()));
-    Ok(Error::Step { pointer, action, call: call::name(call), errno, said: String::new() })
+    Ok(config.map(|config| compile(&config, &options)).transpose()?)
+}
+
+fn kill(process: &OwnedFd) -> Result<()> {
+    match pidfd::send_signal(process, nix::libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(Error::system("killing init: pidfd_send_signal")(errno)),
+    }
 }
 
 #[cfg(test)]
@@ -182,7 +232,7 @@ mod tests {
         drop(journal);
         let journal = directory.lock().unwrap().unwrap();
         let told = |after, call| {
-            let last = Last { step: program.ready + after, call, errno: Errno::EPERM };
+            let last = Failed { step: program.ready + after, call, errno: Errno::EPERM };
             failed(&directory, &journal, &record, &last).unwrap().to_string()
         };
         assert_eq!(

@@ -115,6 +115,12 @@ pub(crate) struct Record {
     /// Whether hooks are to be run after it was created: then the configuration is read again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hooks: bool,
+    /// Whether the program is run under a seccomp filter: then init has no words left when it fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) filtered: bool,
+    /// Whether that filter has a listener: then the configuration is read again for who gets it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) listener: bool,
     pub(crate) process: Option<Process>,
     /// Directories of resctrl that go with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -613,6 +619,8 @@ pub(crate) mod tests {
             own_pids: true,
             notify: false,
             hooks: false,
+            filtered: false,
+            listener: false,
             process: Some(Process { pid, start_time: 7 }),
             resctrl: Vec::new(),
         }

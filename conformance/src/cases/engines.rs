@@ -97,7 +97,7 @@ fn sources(mut b: Bundle<'_>) -> Verdict<Bundle<'_>> {
 /// Without what no-frills does not do yet. The cases in `refused` show that it says so; a later issue
 /// that brings a setting takes its line from here and its case from there.
 fn without_later(b: Bundle) -> Bundle {
-    ["/linux/seccomp", "/linux/resources/pids"].iter().fold(b, |b, pointer| b.remove(pointer))
+    b.remove("/linux/resources/pids")
 }
 
 /// Without what this machine cannot grant, which the peers do not pass over.

@@ -33,7 +33,6 @@ macro_rules! later {
 type Later = (&'static str, fn(&Test) -> Verdict);
 
 const CASES: &[Later] = later! {
-    "refused/seccomp": "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"});
     "refused/resources-memory": "/linux/resources/memory", json!({"limit": 67_108_864});
     "refused/resources-cpu": "/linux/resources/cpu", json!({"shares": 512});
     "refused/resources-pids": "/linux/resources/pids", json!({"limit": 100});

@@ -29,6 +29,7 @@ extern crate alloc;
 #[cfg(feature = "encode")]
 mod builder;
 mod encoding;
+pub mod handover;
 mod message;
 mod step;
 

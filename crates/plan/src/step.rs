@@ -34,7 +34,7 @@ pub mod call {
         65 PERSONALITY "personality", 66 SET_MEMPOLICY "set_mempolicy", 67 SCHED_SETAFFINITY "sched_setaffinity",
         75 GETDENTS64 "getdents64", 76 LSEEK "lseek", 77 SENDFILE "sendfile", 78 FTRUNCATE "ftruncate",
         79 UTIMENSAT "utimensat", 80 FLISTXATTR "flistxattr", 81 FGETXATTR "fgetxattr", 82 FSETXATTR "fsetxattr",
-        83 FSPICK "fspick", 84 MOUNT "mount", 85 FCNTL "fcntl",
+        83 FSPICK "fspick", 84 MOUNT "mount", 85 FCNTL "fcntl", 86 SECCOMP "seccomp",
     }
 }
 
@@ -495,6 +495,9 @@ steps! {
         permitted: u64,
         /// Bit N: capability N.
         inheritable: u64,
+        /// Bit N: capability N, which init needs until the program runs, if it has it. execve takes it: what the program gets
+        /// comes from the other sets, the ambient one and the bounding set (capabilities(7)).
+        kept: u64,
     } calls CAPGET CAPSET SENDMSG;
 
     /// Sets the ambient capabilities, prctl(2) `PR_CAP_AMBIENT`; one that cannot be raised is a warning.
@@ -627,6 +630,15 @@ steps! {
 
     /// Moves the rootfs from there on top of `/`.
     86 MoveRoot {} calls MOVE_MOUNT;
+
+    /// Installs a seccomp filter, seccomp(2), when nothing is left to do but execve(2), so that no filter has to allow
+    /// anything else. From then on init and parent have no more to say to each other than [`handover`](crate::handover) holds.
+    66 InstallFilter {
+        /// The BPF program, two words an instruction.
+        program: Words<'a>,
+        /// `SECCOMP_FILTER_FLAG_*`.
+        flags: u32,
+    } calls MMAP CLOSE SECCOMP;
 
     /// execve(2) of what [`FindProgram`](Step::FindProgram) found.
     40 Execute {

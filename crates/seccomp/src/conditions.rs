@@ -43,7 +43,7 @@ fn ways_of_one(condition: &Condition, architecture: Architecture) -> Vec<Way> {
     let mut found = Vec::new();
     follow(&program, 0, Loaded::default(), &Way::new(), &mut found);
     for step in found.iter_mut().flatten() {
-        let upper = (step.test.offset - field::ARGUMENTS) % 8 != 0;
+        let upper = !(step.test.offset - field::ARGUMENTS).is_multiple_of(8);
         if architecture.byte_order() == ByteOrder::Big {
             // seccompiler knows machines of the other order alone.
             step.test.offset ^= 4;

@@ -47,6 +47,7 @@ system_calls! {
     "pread" = SYS_pread64
     "pread64" = SYS_pread64
     "prlimit64" = SYS_prlimit64
+    "pwrite64" = SYS_pwrite64
     "read" = SYS_read
     "readlink" = SYS_readlink
     "recvmsg" = SYS_recvmsg
@@ -57,6 +58,7 @@ system_calls! {
     "setgroups" = SYS_setgroups
     "setpgid" = SYS_setpgid
     "setsid" = SYS_setsid
+    "setsockopt" = SYS_setsockopt
     "setuid" = SYS_setuid
     "socket" = SYS_socket
     "socketpair" = SYS_socketpair

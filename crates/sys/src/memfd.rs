@@ -30,6 +30,22 @@ pub fn sealed(name: &CStr, content: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A file in memory of this length, all zeros, to be shared with another process. It cannot be executed.
+///
+/// # Errors
+/// As memfd_create(2) and ftruncate(2).
+pub fn shared(name: &CStr, length: u64) -> std::io::Result<File> {
+    /// Linux 6.3, as [`MFD_EXEC`].
+    const MFD_NOEXEC_SEAL: u32 = 8;
+    let fd = match create(name, libc::MFD_CLOEXEC | MFD_NOEXEC_SEAL) {
+        Err(Errno::EINVAL) => create(name, libc::MFD_CLOEXEC)?,
+        result => result?,
+    };
+    let file = File::from(fd);
+    file.set_len(length)?;
+    Ok(file)
+}
+
 fn create(name: &CStr, flags: u32) -> nix::Result<OwnedFd> {
     // SAFETY: the name is a C string.
     let fd = Errno::result(unsafe { libc::memfd_create(name.as_ptr(), flags) })?;
@@ -40,6 +56,16 @@ fn create(name: &CStr, flags: u32) -> nix::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shared_is_empty_and_not_executable() {
+        let file = shared(c"test", 32).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!(metadata.len(), 32);
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let refused = std::process::Command::new(path).spawn().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
+    }
 
     #[test]
     fn it_cannot_be_changed_any_more() {

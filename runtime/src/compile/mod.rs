@@ -6,7 +6,7 @@
 //! ```text
 //! user ids -> namespaces -> propagation -> rootfs -> names -> loopback -> mounts -> devices
 //! -> working directory, terminal -> (hooks) -> pivot_root -> masks, read-only -> session, keyring, stdio, umask
-//! -> privileges -> chdir -> find the program -> Ready -> resource limits -> execve
+//! -> privileges -> chdir -> find the program -> Ready -> resource limits -> seccomp filter -> execve
 //! ```
 //!
 //! A process that is run in a container which is there (`compile_exec`) joins its namespaces and goes on from "session".
@@ -15,6 +15,7 @@
 //! supports or where cgroup2 is mounted is found out where it is used.
 
 mod device_nodes;
+mod filter;
 mod hook;
 #[cfg(test)]
 mod mount_tests;
@@ -35,6 +36,7 @@ use crate::config::{
     Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET,
     NetDevice, Process, Propagation, Scheduler, is_mapped, namespace, propagation,
 };
+pub(crate) use filter::{Filtered, Listener};
 pub(crate) use hook::compile_hook;
 pub use pointer::Pointer;
 pub use unprivileged::Caller;
@@ -207,6 +209,8 @@ pub struct Program {
     pub(crate) intel_rdt: Option<IntelRdt>,
     /// Whether there is a user namespace of the container's own.
     pub(crate) has_user_namespace: bool,
+    /// Present when the process gets a seccomp filter.
+    pub(crate) filtered: Option<Filtered>,
     /// Who makes the container without rights on the host: [`Program::unprivileged`].
     pub(crate) caller: Option<Caller>,
 }
@@ -243,7 +247,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     steps.enter_root();
     steps.set_sysctls();
     mounts::restrict(&mut steps);
-    process::become_it(&mut steps, Forks::No);
+    process::become_it(&mut steps, Forks::No)?;
     let device_rules = config.linux.device_rules.clone().unwrap_or_default();
     let device_program = devices::compile_container(&device_rules)
         .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
@@ -270,6 +274,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
         net_devices: config.linux.net_devices.clone(),
         intel_rdt: config.linux.intel_rdt.clone(),
         has_user_namespace: config.linux.own() & namespace::USER != 0,
+        filtered: steps.filtered,
         caller: None,
     })
 }
@@ -278,7 +283,14 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
 ///
 /// All is set up by a process that the container does not see; the one that is born into its pid namespace has nothing
 /// left to do but to become the program (CVE-2016-9962).
-pub(crate) fn compile_exec(config: &Config, process: &Process, options: &CompileOptions<'_>) -> Program {
+///
+/// # Errors
+/// As [`compile`], of which the container came.
+pub(crate) fn compile_exec(
+    config: &Config,
+    process: &Process,
+    options: &CompileOptions<'_>,
+) -> Result<Program, ConfigError> {
     let mut steps = Builder::new(config, options);
     (steps.process, steps.is_exec) = (process, true);
     process::start_on_cpus(&mut steps);
@@ -304,15 +316,15 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
         steps.push(Pointer::NAMESPACES, &Step::BecomeRoot {});
     }
     process::prepare_exec(&mut steps);
-    process::become_it(&mut steps, forks);
-    Program {
+    process::become_it(&mut steps, forks)?;
+    Ok(Program {
         oom_score_adj: process.oom_score_adj,
         rlimits: rlimits(process),
         scheduler: process.scheduler,
         io_priority: process.io_priority,
         terminal: process.terminal,
         ..joining(steps, forks)
-    }
+    })
 }
 
 /// The program of an init that joins a container.
@@ -340,6 +352,7 @@ fn joining(steps: Builder<'_>, forks: Forks) -> Program {
         net_devices: Vec::new(),
         intel_rdt: None,
         has_user_namespace: false,
+        filtered: steps.filtered,
         caller: None,
     }
 }
@@ -365,6 +378,7 @@ struct Builder<'a> {
     /// The places in `mounts` of what init has kept.
     kept: Vec<u32>,
     directory: OpenDirectory,
+    filtered: Option<Filtered>,
 }
 
 /// The directory that init has open for making devices.
@@ -389,6 +403,7 @@ impl<'a> Builder<'a> {
             ready: 0,
             kept: Vec::new(),
             directory: OpenDirectory::None,
+            filtered: None,
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use no_frills_plan::{Step, Texts, Words};
 
-use super::{Builder, CompileOptions, Forks, Pointer, text};
-use crate::config::{CAPABILITIES, Hook};
+use super::{Builder, CompileOptions, Forks, Pointer, filter, text};
+use crate::config::{CAPABILITIES, ConfigError, Hook};
 use crate::notify;
 
 /// What is used when the configuration has no umask: the one that peers have.
@@ -41,7 +41,7 @@ fn start_session(steps: &mut Builder<'_>) {
 }
 
 /// From init to the process, step by step with less privilege.
-pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
+pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) -> Result<(), ConfigError> {
     let process = steps.process;
     if forks != Forks::Last {
         start_session(steps);
@@ -98,10 +98,12 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
         let step = Step::SetRlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard };
         steps.push(Pointer::item("/process/rlimits", index), &step);
     }
+    filter::install(steps)?;
     let arguments = join(process.args.iter().map(String::as_str));
     let environment = join(environment.into_iter());
     let step = Step::Execute { arguments: Texts::new(&arguments), environment: Texts::new(&environment) };
     steps.push(Pointer::to("/process/args"), &step);
+    Ok(())
 }
 
 const SELINUX_LABEL: Pointer = Pointer::to("/process/selinuxLabel");
@@ -187,8 +189,12 @@ fn set_privileges(steps: &mut Builder<'_>) {
     let groups: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
     let step = Step::SetUser { uid: user.uid, gid: user.gid, groups: Words::new(&groups) };
     steps.push(Pointer::to("/process/user"), &step);
-    let step =
-        Step::SetCapabilities { effective: sets.effective, permitted: sets.permitted, inheritable: sets.inheritable };
+    let step = Step::SetCapabilities {
+        effective: sets.effective,
+        permitted: sets.permitted,
+        inheritable: sets.inheritable,
+        kept: filter::kept_capabilities(steps),
+    };
     steps.push(Pointer::to("/process/capabilities"), &step);
     // Ambient capabilities of the caller go with the inheritable ones; only those left need clearing.
     if sets.ambient != 0 || sets.permitted & sets.inheritable != 0 {

@@ -417,7 +417,7 @@ fn cpus_of_exec_are_for_exec() {
     assert_eq!(shown(&compiled(&spec), &names), ["ResetAffinity()"]);
     let of_exec = |spec: &Value| {
         let config = Config::from_value(spec).unwrap();
-        let program = compile_exec(&config, &config.process, &options());
+        let program = compile_exec(&config, &config.process, &options()).unwrap();
         shown(&program, &[names.as_slice(), &["JoinNamespaces"]].concat())
     };
     let at = "/process/execCPUAffinity";
@@ -452,4 +452,85 @@ fn what_the_caller_was_given_is_in_the_environment() {
         attributes.contains("MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC"),
         "{attributes}"
     );
+}
+
+#[test]
+fn a_filter_is_the_last_thing_before_the_program() {
+    let mut spec = spec();
+    let names = ["SetCapabilities", "Ready", "SetRlimit", "InstallFilter", "Execute", "Fork"];
+    let steps = |program: &Program| {
+        let lines = shown(program, &names);
+        let name = |line: &String| line.split('(').next().unwrap().to_owned();
+        lines.iter().map(name).collect::<Vec<_>>()
+    };
+    let kept = |program: &Program| shown(program, &["SetCapabilities"])[0].contains("kept=CAP_SYS_ADMIN");
+    assert!(compiled(&spec).filtered.is_none());
+    spec["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
+    spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    for no_new_privileges in [false, true] {
+        spec["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        let program = compiled(&spec);
+        assert_eq!(steps(&program), ["SetCapabilities", "Ready", "SetRlimit", "InstallFilter", "Execute"]);
+        // What installing it takes; with no_new_privs, nothing.
+        assert_eq!(kept(&program), !no_new_privileges);
+        let config = Config::from_value(&spec).unwrap();
+        let program = compile_exec(&config, &config.process, &options()).unwrap();
+        assert_eq!(steps(&program), ["SetCapabilities", "Fork", "SetRlimit", "InstallFilter", "Execute"]);
+    }
+}
+
+#[test]
+fn hooks_have_no_filter() {
+    let mut spec = spec();
+    spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    spec["hooks"] = json!({"startContainer": [{"path": "/bin/true"}]});
+    let config = Config::from_value(&spec).unwrap();
+    let hook = &config.hooks.of(Moment::StartContainer)[0];
+    let program = compile_hook(&config, &options(), Moment::StartContainer, hook).unwrap();
+    assert_eq!(shown(&program, &["InstallFilter"]), [""; 0]);
+    assert!(!shown(&program, &["SetCapabilities"])[0].contains("kept"));
+}
+
+#[test]
+fn flags_of_a_filter_are_those_that_make_a_difference() {
+    let mut spec = spec();
+    let flags = |spec: &Value| {
+        let line = shown(&compiled(spec), &["InstallFilter"])[0].clone();
+        line.split_once("flags=").map_or(String::new(), |(_, flags)| flags.replace("SECCOMP_FILTER_FLAG_", ""))
+    };
+    spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    assert!(flags(&spec).starts_with("SPEC_ALLOW)"), "{}", flags(&spec));
+    let all = ["TSYNC", "LOG", "WAIT_KILLABLE_RECV"].map(|name| format!("SECCOMP_FILTER_FLAG_{name}"));
+    spec["linux"]["seccomp"]["flags"] = json!(all);
+    assert!(flags(&spec).starts_with("LOG)"), "{}", flags(&spec));
+    spec["linux"]["seccomp"]["listenerPath"] = json!("/run/agent");
+    // Nothing is notified of: nobody listens.
+    spec["linux"]["seccomp"]["syscalls"] = json!([{"names": ["no_such_call"], "action": "SCMP_ACT_NOTIFY"}]);
+    assert!(flags(&spec).starts_with("LOG)"), "{}", flags(&spec));
+    assert!(compiled(&spec).filtered.unwrap().listener.is_none());
+    spec["linux"]["seccomp"]["syscalls"] = json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
+    assert!(flags(&spec).starts_with("LOG|NEW_LISTENER|WAIT_KILLABLE_RECV)"), "{}", flags(&spec));
+    assert_eq!(compiled(&spec).filtered.unwrap().listener.unwrap().path, "/run/agent");
+}
+
+#[test]
+fn a_filter_that_lets_no_program_start_is_refused() {
+    let with = |action: &str, rules: Value| {
+        let mut spec = spec();
+        spec["linux"]["seccomp"] = json!({"defaultAction": action, "syscalls": rules});
+        let config = Config::from_value(&spec).unwrap();
+        compile(&config, &options()).map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    let rule = |name: &str, action: &str| json!({"names": [name], "action": action});
+    let denied = |pointer, what| format!("/linux/seccomp{pointer}: {what} execve(2), by which the program is started");
+    assert_eq!(with("SCMP_ACT_KILL", json!([])), denied("", "kills"));
+    assert_eq!(with("SCMP_ACT_ERRNO", json!([rule("read", "SCMP_ACT_ALLOW")])), denied("", "denies"));
+    assert_eq!(with("SCMP_ACT_ERRNO", json!([rule("execve", "SCMP_ACT_ALLOW")])), "");
+    let second = json!([rule("read", "SCMP_ACT_TRAP"), rule("execve", "SCMP_ACT_TRAP")]);
+    assert_eq!(with("SCMP_ACT_ALLOW", second), denied("/syscalls/1", "kills"));
+    let mut conditional = rule("execve", "SCMP_ACT_ERRNO");
+    conditional["args"] = json!([{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]);
+    assert_eq!(with("SCMP_ACT_ALLOW", json!([conditional])), "");
+    let contradiction = json!([rule("read", "SCMP_ACT_ALLOW")]);
+    assert!(with("SCMP_ACT_TRACE", contradiction).is_empty());
 }

@@ -8,6 +8,7 @@ use super::mounts::{Propagation, propagation};
 use super::net_devices::{self, NetDevice};
 use super::process::valid_id;
 use super::reader::{Node, Result};
+use super::seccomp::{self, Seccomp};
 use super::sysctl::{self, Sysctl};
 use super::time_offsets::{self, TimeOffset};
 use super::unsupported::{self, refuse};
@@ -51,6 +52,7 @@ pub(crate) struct Linux {
     pub(crate) intel_rdt: Option<IntelRdt>,
     /// Those that are not zero.
     pub(crate) time_offsets: Vec<TimeOffset>,
+    pub(crate) seccomp: Option<Seccomp>,
 }
 
 /// One of `namespaces` that has a path.
@@ -113,7 +115,6 @@ const MINOR_MAX: u64 = 0xf_ffff;
 
 pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> {
     let Some(node) = document.member("linux")? else { return Ok(Linux::default()) };
-    refuse(&node, unsupported::LINUX, NOT_YET)?;
     let (namespaces, joined) = read_namespaces(&node)?;
     let mappings_for = if namespaces & namespace::USER != 0 {
         MappingsFor::NewNamespace
@@ -142,6 +143,7 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
         net_devices: net_devices::read(&node, own)?,
         intel_rdt: intel_rdt::read(&node)?,
         time_offsets: time_offsets::read(&node, namespaces)?,
+        seccomp: seccomp::read(&node)?,
     };
     Ok(linux)
 }

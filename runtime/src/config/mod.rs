@@ -16,6 +16,7 @@ mod path;
 mod process;
 mod reader;
 mod scheduling;
+mod seccomp;
 mod sysctl;
 mod time_offsets;
 mod unsupported;
@@ -43,6 +44,7 @@ pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
 pub use reader::ConfigError;
 use reader::{Node, Result};
 pub(crate) use scheduling::{IO_CLASSES, IoPriority, POLICIES, SCHEDULER_FLAGS, Scheduler};
+pub(crate) use seccomp::{FLAGS as SECCOMP_FLAGS, Seccomp, SyscallRule};
 pub(crate) use sysctl::Sysctl;
 
 pub(crate) const NOT_YET: &str = "not supported yet by this version";

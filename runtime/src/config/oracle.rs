@@ -202,7 +202,7 @@ fn good_examples_are_accepted_or_refused_for_what_they_ask() {
         ("linux-rdma", "/linux/resources/rdma: not supported yet by this version"),
         ("minimal", ""),
         ("minimal-for-start", ""),
-        ("spec-example", "/linux/seccomp: not supported yet by this version"),
+        ("spec-example", "/linux/resources/blockIO/weight: not supported yet by this version"),
         ("zos-example", "/zos: for another platform: this runtime makes Linux containers"),
         ("zos-minimal", ""),
     ]

@@ -672,7 +672,6 @@ fn nothing_but_procfs_covers_proc() {
 #[test]
 fn what_is_not_supported_is_refused_where_it_asks_for_something() {
     for (pointer, value) in [
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
         ("/linux/resources/unified", json!({"memory.high": "1"})),
         ("/linux/resources/pids/limit", json!(0)),
         ("/linux/resources/pids/limit", json!(10)),
@@ -733,6 +732,7 @@ fn what_asks_for_nothing_is_absent() {
         ("/process/oomScoreAdj", json!(0)),
         ("/process/execCPUAffinity", json!({"initial": "0-3"})),
         ("/linux/seccomp", Value::Null),
+        ("/linux/seccomp", json!({})),
         ("/linux/sysctl", json!({})),
         ("/linux/intelRdt", json!({})),
         ("/linux/timeOffsets", json!({"monotonic": {"secs": 0, "nanosecs": 0}})),

@@ -28,9 +28,6 @@ use Ask::{Count, Flag, Limit, List, Map, Number, Text};
 pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] =
     &[("freebsd", Map(&[])), ("solaris", Map(&[])), ("vm", Map(&[])), ("windows", Map(&[])), ("zos", Map(&[]))];
 
-/// In `linux`.
-pub(super) const LINUX: &[(&str, Ask)] = &[("seccomp", Map(&[]))];
-
 /// In `linux.resources`.
 pub(super) const RESOURCES: &[(&str, Ask)] = &[
     (

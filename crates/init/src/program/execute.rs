@@ -2,6 +2,7 @@
 
 use no_frills_plan::{KEPT_MAX, Kind, MESSAGE_TEXT_MAX, Message, Step, Text, Texts, attach, call, join};
 
+use crate::filter::Filter;
 use crate::home::Home;
 use crate::kernel::{
     self, CURRENT, Capabilities, Copied, Failure, Fd, Name, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH,
@@ -53,6 +54,9 @@ pub(crate) struct Machine<'a> {
     /// Namespaces that could not be joined: `CLONE_NEW*`.
     refused: u32,
     pub(crate) home: Home,
+    /// The file of the memory that is shared with the parent when there is a filter.
+    pub(crate) handover: Option<Fd>,
+    pub(crate) filter: Option<Filter<'a>>,
     /// More on a failure: a number, and what the kernel's file system said.
     pub(crate) detail: u64,
     text: [u8; MESSAGE_TEXT_MAX],
@@ -86,6 +90,8 @@ impl<'a> Machine<'a> {
             root_is_apart: false,
             refused: 0,
             home: Home::new(),
+            handover: None,
+            filter: None,
             detail: 0,
             text: [0; MESSAGE_TEXT_MAX],
             text_length: 0,
@@ -253,8 +259,8 @@ impl<'a> Machine<'a> {
             Step::SetUmask { mask } => kernel::umask(mask),
             Step::DropBounding { capability } => self.drop_bounding(capability),
             Step::SetUser { uid, gid, groups } => self.set_user(uid, gid, groups),
-            Step::SetCapabilities { effective, permitted, inheritable } => {
-                self.set_capabilities(Capabilities { effective, permitted, inheritable })
+            Step::SetCapabilities { effective, permitted, inheritable, kept } => {
+                self.set_capabilities(Capabilities { effective, permitted, inheritable }, kept)
             }
             Step::SetAmbient { ambient } => self.set_ambient(ambient),
             Step::SetNoNewPrivileges {} => kernel::prctl(kernel::PR_SET_NO_NEW_PRIVS, 1, 0),
@@ -287,6 +293,7 @@ impl<'a> Machine<'a> {
             },
             Step::ResetAffinity {} => self.reset_affinity(),
             Step::SetUnconfined {} => self.set_unconfined(),
+            Step::InstallFilter { program, flags } => self.prepare_filter(program, flags),
             Step::Execute { arguments, environment } => Err(self.run_program(arguments, environment)),
         }
     }
@@ -356,7 +363,11 @@ impl<'a> Machine<'a> {
                 kernel::exit(told.is_err().into())
             }
             // Of the last one, no other message says which signals the caller ignores.
-            Copied::Copy => talk::await_continue(self.parent).and_then(crate::default_signals),
+            Copied::Copy => {
+                let received = talk::await_continue(self.parent)?;
+                self.handover = received.attached;
+                crate::default_signals(received.detail)
+            }
         }
     }
 
@@ -666,6 +677,14 @@ impl<'a> Machine<'a> {
             return Failure { call: call::EXECVE, errno: errno::ENOENT };
         };
         let environment = table as usize + (arguments.count() + 1) * size_of::<usize>();
+        if let Some(filter) = &self.filter {
+            if let Err((step, failure)) = filter.install() {
+                self.step = step;
+                return failure;
+            }
+            let failure = kernel::execve(&program, table as usize, environment);
+            filter.fail(self.step, failure)
+        }
         let failure = kernel::execve(&program, table as usize, environment);
         match kernel::stat_path(&program) {
             Ok(stat) if failure.errno == errno::EACCES && stat.kind() == S_IFDIR => {

@@ -29,9 +29,15 @@ impl Machine<'_> {
         kernel::setresuid(uid)
     }
 
-    /// Takes what is asked for and can be had. config.md: what cannot be granted is a warning, not a failure.
-    pub(crate) fn set_capabilities(&mut self, wanted: Capabilities) -> Result<()> {
-        match kernel::capset(wanted) {
+    /// Takes what is asked for and can be had. config.md: what cannot be granted is a warning, not a failure. What is to be
+    /// kept for init itself is for it to miss.
+    pub(crate) fn set_capabilities(&mut self, wanted: Capabilities, kept: u64) -> Result<()> {
+        let with = |set: Capabilities, kept| Capabilities {
+            effective: set.effective | kept,
+            permitted: set.permitted | kept,
+            inheritable: set.inheritable,
+        };
+        match kernel::capset(with(wanted, kept)) {
             Err(Failure { errno: errno::EPERM, .. }) => {}
             other => return other,
         }
@@ -39,11 +45,12 @@ impl Machine<'_> {
         let inheritable = have.permitted | have.inheritable;
         let missing = (wanted.permitted | wanted.effective) & !have.permitted | wanted.inheritable & !inheritable;
         let permitted = wanted.permitted & have.permitted;
-        kernel::capset(Capabilities {
+        let granted = Capabilities {
             effective: wanted.effective & permitted,
             permitted,
             inheritable: wanted.inheritable & inheritable,
-        })?;
+        };
+        kernel::capset(with(granted, kept & have.permitted))?;
         self.warn(missing)
     }
 

@@ -749,6 +749,28 @@ pub(crate) fn map_memory(length: usize) -> Result<usize> {
     call!(mmap, MMAP, 0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0)
 }
 
+/// Memory that is a file's, never given back.
+pub(crate) fn map_shared(file: Fd, length: usize) -> Result<usize> {
+    const PROT_READ_WRITE: u32 = 3;
+    const MAP_SHARED: u32 = 1;
+    call!(mmap, MMAP, 0, length, PROT_READ_WRITE, MAP_SHARED, file.0, 0)
+}
+
+/// Installs a filter, seccomp(2), and returns the listener's descriptor if the flags ask for one.
+pub(crate) fn seccomp(flags: u32, program: &[u8]) -> Result<usize> {
+    /// `struct sock_fprog`.
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const u8,
+    }
+    const SECCOMP_SET_MODE_FILTER: u32 = 1;
+    let program = Program { length: (program.len() / 8) as u16, instructions: program.as_ptr() };
+    call!(seccomp, SECCOMP, SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+}
+
+pub(crate) const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
+
 /// execve(2); returns only on failure. `arguments` and `environment` are addresses of NULL-ended tables.
 pub(crate) fn execve<N: Name + ?Sized>(path: &N, arguments: usize, environment: usize) -> Failure {
     match call!(execve, EXECVE, path.address(), arguments, environment) {
@@ -759,6 +781,14 @@ pub(crate) fn execve<N: Name + ?Sized>(path: &N, arguments: usize, environment: 
 
 pub(crate) fn exit(status: i32) -> ! {
     loop {
-        let _never = call!(exit_group, EXIT_GROUP, status);
+        let _never = exit_if_allowed(status);
+    }
+}
+
+/// Returns where a filter denies it.
+pub(crate) fn exit_if_allowed(status: i32) -> Failure {
+    match call!(exit_group, EXIT_GROUP, status) {
+        Err(failure) => failure,
+        Ok(_) => Failure { call: call::EXIT_GROUP, errno: errno::EIO },
     }
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Files: `arch/` the machine, `kernel.rs` the calls with types, `talk.rs` the conversation with the
-//! parent, `paths.rs` paths beneath the root, `mounts.rs`, `copy.rs`, `terminal.rs`, `identity.rs`, `home.rs`: the
-//! longer idioms, `old.rs` what old kernels need. Deliberately absent: a heap, libc, paths of the host, and any choice that
+//! parent, `paths.rs` paths beneath the root, `mounts.rs`, `copy.rs`, `terminal.rs`, `identity.rs`, `home.rs`, `filter.rs`:
+//! the longer idioms, `old.rs` what old kernels need. Deliberately absent: a heap, libc, paths of the host, and any choice that
 //! the parent could make.
 #![no_std]
 #![no_main]
@@ -17,6 +17,7 @@
 mod arch;
 mod copy;
 mod execute;
+mod filter;
 mod home;
 mod identity;
 mod kernel;
@@ -122,12 +123,15 @@ impl Machine<'_> {
     fn ready(&mut self) -> kernel::Result<()> {
         talk::send(self.parent, &Message::new(Kind::Ready), None)?;
         let ignored = match talk::receive(self.parent)? {
-            Received { kind: Kind::Start, detail, .. } => detail,
+            Received { kind: Kind::Start, detail, attached } => {
+                self.handover = attached;
+                detail
+            }
             Received { kind: Kind::Created, detail, attached: Some(socket) } => {
                 // What is left of the preparations is not for those who enter the container before it is started.
                 kernel::replace(socket, self.parent)?;
                 self.close_all()?;
-                self.parent = await_start(self.parent)?;
+                (self.parent, self.handover) = await_start(self.parent)?;
                 detail
             }
             _ => exit(1),
@@ -141,14 +145,15 @@ pub(crate) fn default_signals(ignored: u64) -> kernel::Result<()> {
     (1..=64).filter(|signal| ignored & (1 << (signal - 1)) != 0).try_for_each(kernel::default_signal)
 }
 
-/// Takes connections on the start socket until one says `Start`. It becomes the parent's socket.
-fn await_start(socket: Fd) -> kernel::Result<Fd> {
+/// Takes connections on the start socket until one says `Start`. It becomes the parent's socket. What comes with that is returned
+/// too.
+fn await_start(socket: Fd) -> kernel::Result<(Fd, Option<Fd>)> {
     loop {
         let connection = kernel::accept(socket)?;
         match talk::receive(connection) {
-            Ok(Received { kind: Kind::Start, .. }) => {
+            Ok(Received { kind: Kind::Start, attached, .. }) => {
                 kernel::close(socket);
-                return Ok(connection);
+                return Ok((connection, attached));
             }
             // A `start` that was killed, or something that is none: wait for the next.
             _ => kernel::close(connection),

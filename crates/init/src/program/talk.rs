@@ -184,9 +184,9 @@ pub(crate) fn receive(socket: Fd) -> Result<Received> {
 
 /// Waits until the parent has done its part. Its end closes when it dies: then the container is not wanted any more.
 /// Returns what it says with it.
-pub(crate) fn await_continue(socket: Fd) -> Result<u64> {
+pub(crate) fn await_continue(socket: Fd) -> Result<Received> {
     match receive(socket) {
-        Ok(Received { kind: Kind::Continue, detail, .. }) => Ok(detail),
+        Ok(received @ Received { kind: Kind::Continue, .. }) => Ok(received),
         _ => kernel::exit(1),
     }
 }

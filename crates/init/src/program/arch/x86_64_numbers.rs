@@ -47,6 +47,7 @@ numbers! {
     dup3 SYS_dup3 = 292
     prlimit64 SYS_prlimit64 = 302
     setns SYS_setns = 308
+    seccomp SYS_seccomp = 317
     statx SYS_statx = 332
     open_tree SYS_open_tree = 428
     move_mount SYS_move_mount = 429

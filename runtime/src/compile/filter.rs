@@ -1,0 +1,84 @@
+//! The seccomp filter of the process.
+
+use no_frills_plan::{Step, Words};
+use no_frills_seccomp::{Action, Architecture, Call, Filter, Program as Filtering};
+use no_frills_sys::seccomp::{NEW_LISTENER, TSYNC, WAIT_KILLABLE_RECV};
+
+use super::{Builder, Pointer};
+use crate::config::{ConfigError, Seccomp, SyscallRule};
+
+const SECCOMP: Pointer = Pointer::to("/linux/seccomp");
+
+/// `CAP_SYS_ADMIN`, which installing a filter takes where noNewPrivileges is not set (seccomp(2)).
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// What the parent has to know of a filter.
+#[derive(Clone, Debug)]
+pub(crate) struct Filtered {
+    /// Present when the filter notifies of calls.
+    pub(crate) listener: Option<Listener>,
+}
+
+/// Where the listener goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    pub(crate) path: String,
+    pub(crate) metadata: String,
+}
+
+/// The profile for the process; a hook has none.
+fn profile<'a>(steps: &Builder<'a>) -> Option<&'a Seccomp> {
+    steps.config.linux.seccomp.as_ref().filter(|_| steps.process.executable.is_none())
+}
+
+/// What init keeps until the filter is installed.
+pub(super) fn kept_capabilities(steps: &Builder<'_>) -> u64 {
+    if profile(steps).is_some() && !steps.process.no_new_privileges { SYS_ADMIN } else { 0 }
+}
+
+/// Has init install the filter, if there is one. This is the last step but the execve, also where noNewPrivileges is not set and
+/// init is no more than the program's user: what execve gives to the program does not come from what init has then.
+pub(super) fn install(steps: &mut Builder<'_>) -> Result<(), ConfigError> {
+    let Some(seccomp) = profile(steps) else { return Ok(()) };
+    let filter = no_frills_seccomp::compile(&seccomp.profile()).map_err(|error| {
+        let pointer = error.rule.map_or(SECCOMP, |rule| Pointer::item("/linux/seccomp/syscalls", rule as u32));
+        ConfigError::new(pointer, error.to_string())
+    })?;
+    check_start(seccomp, &filter)?;
+    // The call is of the one thread that init has; and the kernel takes the flag with a listener only when it is told how to
+    // tell of a failure with other threads.
+    let mut flags = seccomp.flags & !TSYNC;
+    let listener = filter
+        .notifies()
+        .then(|| Listener { path: seccomp.listener_path.clone(), metadata: seccomp.listener_metadata.clone() });
+    if listener.is_some() {
+        flags |= NEW_LISTENER;
+    } else {
+        // It says how to wait for who listens.
+        flags &= !WAIT_KILLABLE_RECV;
+    }
+    let program = filter.bytes();
+    steps.push(SECCOMP, &Step::InstallFilter { program: Words::new(&program), flags });
+    steps.filtered = Some(Filtered { listener });
+    Ok(())
+}
+
+/// Refuses a filter under which no program can be started.
+fn check_start(seccomp: &Seccomp, filter: &Filter<'_>) -> Result<(), ConfigError> {
+    let Some(number) = Architecture::NATIVE.number("execve") else { return Ok(()) };
+    let is_about = |(_, rule): &(u32, &SyscallRule)| rule.names.iter().any(|name| name == "execve");
+    let rules: Vec<(u32, &SyscallRule)> = (0..).zip(&seccomp.rules).filter(is_about).collect();
+    if rules.iter().any(|(_, rule)| !rule.conditions.is_empty()) {
+        // It depends on addresses in init.
+        return Ok(());
+    }
+    let call = Call { number, architecture: Architecture::NATIVE.audit_arch(), ..Call::default() };
+    let pointer = rules.first().map_or(SECCOMP, |(index, _)| Pointer::item("/linux/seccomp/syscalls", *index));
+    let program = Filtering::new(&filter.instructions).map_err(|error| ConfigError::new(SECCOMP, error.to_string()))?;
+    let what = match program.run(&call).action {
+        Action::KillProcess | Action::KillThread | Action::Trap => "kills",
+        Action::Errno(_) => "denies",
+        _ => return Ok(()),
+    };
+    Err(ConfigError::new(pointer, format!("{what} execve(2), by which the program is started")))
+}
