@@ -3,17 +3,26 @@
 set -eu
 cd "$(dirname "$0")"
 
+# For cargo: a network that fails now and then.
+export CARGO_NET_RETRY=10
+
 step() { printf '\n== %s\n' "$*"; }
+
+# The machine's own apt may be at work, and mirrors may not answer at once.
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+}
 
 step "packages"
 missing=
-for tool in cc:gcc busybox:busybox-static ip:iproute2 newuidmap:uidmap patchelf:patchelf strace:strace; do
+for tool in cc:gcc c++:g++ busybox:busybox-static ip:iproute2 newuidmap:uidmap patchelf:patchelf strace:strace; do
     command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool#*:}"
 done
 if [ -n "$missing" ]; then
-    apt-get update -qq
+    # The lock of the lists is one that apt does not wait for.
+    apt update || { sleep 30 && apt update; }
     # shellcheck disable=SC2086 # a list of words
-    apt-get install -y -qq $missing >/dev/null
+    apt install -y $missing
 fi
 
 step "format, lints, documentation"

@@ -15,6 +15,11 @@ dir=$(cd "$dir" && pwd)
 
 say() { echo "peers: $*" >&2; }
 
+# apt of this machine, which may be at work already.
+machine() {
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
+}
+
 # Tools of this machine that the suite and this script use.
 missing=
 command -v patchelf >/dev/null || missing="$missing patchelf"
@@ -26,9 +31,9 @@ fi
 if [ -n "$missing" ]; then
 	say "installing$missing"
 	# shellcheck disable=SC2086 # a list of words
-	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >&2 || {
-		apt-get -qq update >&2
-		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >&2
+	machine install -y --no-install-recommends $missing >&2 || {
+		machine update >&2
+		machine install -y --no-install-recommends $missing >&2
 	}
 fi
 
@@ -61,7 +66,7 @@ private() {
 		-o Dir::State="$apt/state" -o Dir::State::status="$apt/status" \
 		-o Dir::Cache="$apt/cache" -o Dir::Log="$apt/log" \
 		-o APT::Sandbox::User=root \
-		-o Acquire::Languages=none -o Acquire::Retries=2 \
+		-o Acquire::Languages=none -o Acquire::Retries=3 \
 		"$@"
 }
 
@@ -75,7 +80,8 @@ fetch() {
 	private update >&2 || return 1
 	private install -y --no-install-recommends --download-only runc crun >&2
 }
-fetch sid || fetch trixie
+# A mirror that is being brought up to date is whole again in a moment. The cases know the versions of sid.
+fetch sid || { sleep 30 && fetch sid; } || fetch trixie
 
 # Unpacked in a fresh directory that replaces the old one when complete.
 rm -rf "$dir/.root.new"
