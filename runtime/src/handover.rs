@@ -72,13 +72,13 @@ impl Handover {
     }
 
     /// Hands the filter's listener to the agent, when it is there. `conversation` is the socket to init, which is readable when
-    /// it says why it is not, or ends: then nothing was handed over.
+    /// it says why it is not, or ends: then nothing was handed over, and the agent is still there.
     pub(crate) fn pass_listener(
         &self,
         conversation: BorrowedFd<'_>,
         init: BorrowedFd<'_>,
         pid: i32,
-        agent: &Agent,
+        agent: &mut Option<Agent>,
         state: &Told<'_>,
     ) -> Result<()> {
         let Some(number) = self.await_listener(conversation)? else { return Ok(()) };
@@ -87,7 +87,10 @@ impl Handover {
             action: "fetching the listener from init: pidfd_getfd".to_owned(),
             errno,
         })?;
-        agent.send(&agent.message(pid, state)?, &listener)?;
+        // It may be that the agent goes on only when the connection is closed.
+        if let Some(agent) = agent.take() {
+            agent.send(&agent.message(pid, state)?, &listener)?;
+        }
         let taken = self.0.write_all_at(&1_u32.to_ne_bytes(), TAKEN as u64);
         taken.map_err(Error::system("writing to the memory that is shared with init"))
     }

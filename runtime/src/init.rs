@@ -222,11 +222,11 @@ impl<'p> Init<'p> {
         if filtered.listener.is_some() {
             self.follow(Kind::Ready)?;
         }
-        let agent = filtered.listener.as_ref().map(Agent::connect).transpose()?;
+        let mut agent = filtered.listener.as_ref().map(Agent::connect).transpose()?;
         let handover = Handover::new()?;
         self.tell(&message, &[handover.descriptor()])?;
-        if let (Some(agent), Some(child)) = (&agent, &self.child) {
-            handover.pass_listener(self.parent.as_fd(), child.pidfd.as_fd(), child.pid, agent, told)?;
+        if let (Some(_), Some(child)) = (&agent, &self.child) {
+            handover.pass_listener(self.parent.as_fd(), child.pidfd.as_fd(), child.pid, &mut agent, told)?;
         }
         self.follow(Kind::Start)?;
         match handover.failed()? {

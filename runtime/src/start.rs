@@ -91,14 +91,14 @@ pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
 
 /// Lets the container's program run, and returns when it does. `false`: init was not waiting.
 pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -> Result<bool> {
-    let filter = if record.filtered { Some(Filter::new(directory, journal, record)?) } else { None };
+    let mut filter = if record.filtered { Some(Filter::new(directory, journal, record)?) } else { None };
     for _ in 0..ATTEMPTS {
         let init = match reach(directory)? {
             Reached::Connected(init) => init,
             Reached::Full => return Err(Error::InitMute),
             Reached::Nobody => return Ok(false),
         };
-        if let Some(outcome) = request(&init, filter.as_ref())? {
+        if let Some(outcome) = request(&init, filter.as_mut())? {
             let removed = directory.remove_start_socket();
             return match outcome {
                 Ok(()) => removed.map(|()| true),
@@ -112,8 +112,10 @@ pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -
 /// What is needed for a program that is run under a seccomp filter.
 struct Filter<'a> {
     handover: Handover,
-    /// Who gets the listener, and of which process.
-    listener: Option<(Agent, OwnedFd, i32)>,
+    /// Who gets the listener.
+    agent: Option<Agent>,
+    /// The process, if it has a listener, and its pid.
+    process: Option<(OwnedFd, i32)>,
     told: Told<'a>,
 }
 
@@ -121,29 +123,29 @@ impl<'a> Filter<'a> {
     fn new(directory: &'a Directory, journal: &Journal, record: &'a Record) -> Result<Filter<'a>> {
         let pid = record.process.map(|process| process.pid);
         let program = if record.listener { compiled(directory, journal, record)? } else { None };
-        let listener = match program {
+        let (agent, process) = match program {
             Some(Program { filtered: Some(Filtered { listener: Some(listener) }), .. }) => {
                 let process = open_process(record)?.zip(pid).ok_or(Error::NotRunning)?;
-                Some((Agent::connect(&listener)?, process.0, process.1))
+                (Some(Agent::connect(&listener)?), Some(process))
             }
-            _ => None,
+            _ => (None, None),
         };
         let told = Told::new(record, directory.id(), Status::Created, pid);
-        Ok(Filter { handover: Handover::new()?, listener, told })
+        Ok(Filter { handover: Handover::new()?, agent, process, told })
     }
 }
 
 /// Says `Start` and waits for what comes of it. `None`: init did not hear it; it has ended, or lacked something for a
 /// moment and waits for the next.
-fn request(init: &OwnedFd, filter: Option<&Filter<'_>>) -> Result<Option<Result<(), Failed>>> {
+fn request(init: &OwnedFd, mut filter: Option<&mut Filter<'_>>) -> Result<Option<Result<(), Failed>>> {
     let message = Message::new(Kind::Start);
-    let attached: Vec<RawFd> = filter.map(|filter| filter.handover.descriptor()).into_iter().collect();
+    let attached: Vec<RawFd> = filter.iter().map(|filter| filter.handover.descriptor()).collect();
     match socket_send(init, &message, &attached) {
         Err(Error::System { errno: Errno::EPIPE | Errno::ECONNRESET, .. }) => return Ok(None),
         result => result?,
     }
     fcntl(init, FcntlArg::F_SETFL(OFlag::empty())).map_err(Error::system("waiting for init"))?;
-    if let Some(Filter { handover, listener: Some((agent, process, pid)), told }) = filter {
+    if let Some(Filter { handover, agent, process: Some((process, pid)), told }) = &mut filter {
         let passed = handover.pass_listener(init.as_fd(), process.as_fd(), *pid, agent, told);
         if let Err(error) = passed {
             // The filter is in place, and init waits for what does not come.
