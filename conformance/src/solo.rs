@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use serde_json::json;
 
-use crate::bundle::Test;
+use crate::bundle::{PATIENCE, Test};
 use crate::cases;
 use crate::cgroup2;
 use crate::expect::{Stop, Verdict};
@@ -109,21 +110,18 @@ fn finish(test: &Test, before: &[String], verdict: Verdict) -> Verdict {
     }
 }
 
-/// How often a peer may try to delete a container: what it has just killed may not be gone yet.
-const PEERS_ATTEMPTS: u32 = 3;
-
 /// `delete --force`, which must succeed or find that the container has gone by itself, as that of an attached run does.
+/// A peer may try again for a while: what it has killed, or a cgroup, may not be gone yet.
 fn delete(test: &Test, id: &str) -> Verdict {
-    let attempts = if test.ours() { 1 } else { PEERS_ATTEMPTS };
-    let mut outcome = Ok(());
-    for _ in 0..attempts {
-        outcome = test
-            .output_by(test.command(&["delete", "--force", id]), left::reap_until)
-            .and_then(|o| o.exits(0))
-            .map(drop);
-        if outcome.is_ok() || !test.state_root().join(id).exists() {
+    let deadline = Instant::now() + if test.ours() { Duration::ZERO } else { PATIENCE };
+    loop {
+        let deleted = test.output_by(test.command(&["delete", "--force", id]), left::reap_until)?.exits(0).map(drop);
+        if deleted.is_ok() || !test.state_root().join(id).exists() {
             return Ok(());
         }
+        if Instant::now() >= deadline {
+            return deleted;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
-    outcome
 }
