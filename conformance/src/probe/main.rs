@@ -3,11 +3,13 @@
 //! ```text
 //! probe reach    prints what this process can reach of those that were here before it: a line `name: value` each
 //! probe scan     looks at every other process until its stdin ends, and prints what it got hold of, each thing once
+//! probe calls N      prints the nanoseconds that system calls take, a line `name: time` each: medians of N batches
 //! probe keyring NAME...    makes session keyrings that all may use, of these names, with a key in each; waits until its stdin ends
 //! ```
 #![no_main]
 #![allow(unsafe_code)]
 
+mod calls;
 mod keyring;
 mod reach;
 mod scan;
@@ -23,6 +25,7 @@ extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     match verb.to_bytes() {
         b"reach" => reach::print(),
         b"scan" => scan::run(),
+        b"calls" => calls::time((2..count).map(argument).next()),
         b"keyring" => keyring::lay_out((2..count).map(argument)),
         _ => return 2,
     }
