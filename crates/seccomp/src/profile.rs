@@ -1,5 +1,9 @@
 //! What is compiled: `linux.seccomp` without what concerns its installation (flags and listener).
 
+use std::fmt;
+
+use nix::errno::Errno;
+
 use crate::Architecture;
 
 /// A seccomp profile.
@@ -24,8 +28,8 @@ pub struct Rule<'a> {
     pub conditions: Vec<Condition>,
 }
 
-/// What becomes of a call: `SCMP_ACT_*`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// What becomes of a call: `SCMP_ACT_*`. Ordered as the kernel orders them, the strictest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// `SCMP_ACT_KILL_PROCESS`.
     KillProcess,
@@ -76,8 +80,27 @@ impl Action {
     }
 }
 
+/// In few words; an errno by its name.
+impl fmt::Display for Action {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Action::KillProcess => out.write_str("kill process"),
+            Action::KillThread => out.write_str("kill thread"),
+            Action::Trap => out.write_str("trap"),
+            Action::Errno(errno) => match Errno::from_raw(errno.into()) {
+                Errno::UnknownErrno => write!(out, "errno {errno}"),
+                known => write!(out, "{known:?}"),
+            },
+            Action::Notify => out.write_str("notify"),
+            Action::Trace(data) => write!(out, "trace {data}"),
+            Action::Log => out.write_str("log"),
+            Action::Allow => out.write_str("allow"),
+        }
+    }
+}
+
 /// One of `args`: what an argument of the call must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Condition {
     /// `index`, 0 to 5.
     pub argument: u8,
@@ -90,7 +113,7 @@ pub struct Condition {
 }
 
 /// `SCMP_CMP_*`. Arguments are compared as unsigned numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
     /// `SCMP_CMP_NE`.
     NotEqual,
@@ -131,9 +154,31 @@ impl Operator {
     }
 }
 
+/// As in C, with the arguments called `arg0` to `arg5`.
+impl fmt::Display for Condition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Condition { argument, operator, value, value_two } = *self;
+        let comparison = match operator {
+            Operator::NotEqual => "!=",
+            Operator::Less => "<",
+            Operator::LessOrEqual => "<=",
+            Operator::Equal => "==",
+            Operator::GreaterOrEqual => ">=",
+            Operator::Greater => ">",
+            Operator::MaskedEqual => return write!(out, "arg{argument} & {value:#x} == {}", number(value_two)),
+        };
+        write!(out, "arg{argument} {comparison} {}", number(value))
+    }
+}
+
+/// Small numbers as people write them, others, which mostly are bits, in hexadecimal.
+fn number(number: u64) -> String {
+    if number < 100 { number.to_string() } else { format!("{number:#x}") }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Action, Architecture, Operator};
+    use super::*;
 
     #[test]
     fn names_are_read() {
@@ -149,5 +194,16 @@ mod tests {
         }
         assert_eq!(Action::from_name("SCMP_ACT_ERRNO", 38), Some(Action::Errno(38)));
         assert_eq!(Action::from_name("SCMP_ACT_NONE", 0), None);
+    }
+
+    #[test]
+    fn actions_and_conditions_are_written() {
+        assert_eq!(Action::Errno(38).to_string(), "ENOSYS");
+        assert_eq!(Action::Errno(4095).to_string(), "errno 4095");
+        assert_eq!(Action::Trace(5).to_string(), "trace 5");
+        let condition = |operator, value, value_two| Condition { argument: 2, operator, value, value_two }.to_string();
+        assert_eq!(condition(Operator::MaskedEqual, 0x7e02_0000, 0), "arg2 & 0x7e020000 == 0");
+        assert_eq!(condition(Operator::Less, 9, 1), "arg2 < 9");
+        assert_eq!(condition(Operator::NotEqual, 0xffff_ffff, 0), "arg2 != 0xffffffff");
     }
 }

@@ -41,6 +41,11 @@ impl Name {
         None
     }
 
+    /// All of them, in the order of the texts, with these.
+    pub(crate) fn all() -> impl Iterator<Item = (&'static str, Name)> {
+        (0..).zip(&NUMBERS).map(|(index, _)| (Self::text(usize::from(index)), Name(index)))
+    }
+
     fn text(index: usize) -> &'static str {
         match (STARTS.get(index), STARTS.get(index + 1)) {
             (Some(&start), Some(&end)) => NAMES.get(usize::from(start)..usize::from(end)).unwrap_or_default(),

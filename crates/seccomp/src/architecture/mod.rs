@@ -10,6 +10,8 @@ mod s390;
 mod sh;
 mod x86;
 
+use std::fmt;
+
 use crate::table::Name;
 
 /// `SCMP_ARCH_*`: an architecture whose system calls are known.
@@ -215,6 +217,16 @@ impl Architecture {
         self.number_of(Name::find(name)?)
     }
 
+    /// The names and numbers of all its system calls, by name.
+    pub fn calls(self) -> impl Iterator<Item = (&'static str, u32)> {
+        Name::all().filter_map(move |(text, name)| Some((text, self.number_of(name)?)))
+    }
+
+    /// The name of the system call with this number.
+    pub fn call(self, number: u32) -> Option<&'static str> {
+        self.calls().find(|(_, known)| *known == number).map(|(name, _)| name)
+    }
+
     pub(crate) fn number_of(self, name: Name) -> Option<u32> {
         let facts = self.facts();
         Some(facts.base + name.number(facts.column)?)
@@ -228,6 +240,14 @@ impl Architecture {
     /// The number that the kernel puts in the place of one that it does not know.
     pub(crate) fn unknown_number(self) -> Option<u32> {
         self.facts().unknown_number
+    }
+}
+
+/// As people write it: `x86_64`.
+impl fmt::Display for Architecture {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        out.write_str(&name.strip_prefix("SCMP_ARCH_").unwrap_or(name).to_ascii_lowercase())
     }
 }
 
@@ -266,5 +286,18 @@ mod tests {
         assert_eq!(Architecture::Mips64.number("read"), Some(5000));
         assert_eq!(Architecture::Mips64n32.number("read"), Some(6000));
         assert_eq!(Architecture::Aarch64.number("open"), None);
+    }
+
+    #[test]
+    fn calls_have_names() {
+        for one in Architecture::ALL {
+            assert!(one.calls().count() > 250, "{one}");
+            for (name, number) in one.calls() {
+                assert_eq!((one.number(name), one.call(number)), (Some(number), Some(name)), "{one}");
+            }
+        }
+        assert_eq!(Architecture::X86_64.call(257), Some("openat"));
+        assert_eq!(Architecture::X86_64.call(0x4000_0000), None);
+        assert_eq!(Architecture::X86_64.to_string(), "x86_64");
     }
 }
