@@ -171,7 +171,7 @@ pub(crate) fn filter_refused(flags: u32, errno: Errno) -> Error {
         }
         Errno::EBUSY => ("", "the process is under another filter that has a listener".to_owned()),
         Errno::EINVAL => match SECCOMP_FLAGS.iter().find(is_unknown) {
-            Some((name, _)) => ("/flags", format!("this kernel does not know SECCOMP_FILTER_FLAG_{name}")),
+            Some((name, _)) => ("/flags", format!("this kernel does not know {name}")),
             None => ("", "is the kernel built with CONFIG_SECCOMP_FILTER?".to_owned()),
         },
         _ => ("", String::new()),

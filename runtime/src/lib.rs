@@ -71,7 +71,9 @@ pub use container::{Container, CreateOptions, ExitStatus, Runtime};
 pub use error::{Error, Result};
 pub use exec::{Exec, ExecOptions, ProcessConfig};
 pub use notify::{NotifyManager, NotifySocket};
-pub use seccomp::{seccomp_actions, seccomp_architectures, seccomp_flags, seccomp_operators, supported_seccomp_flags};
+pub use seccomp::{
+    SeccompFilter, seccomp_actions, seccomp_architectures, seccomp_flags, seccomp_operators, supported_seccomp_flags,
+};
 pub use signal::{Signal, UnknownSignal};
 pub use state::{State, Status};
 

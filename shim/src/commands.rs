@@ -3,7 +3,7 @@
 use crate::flags::{self, Flag};
 use crate::log::Log;
 use crate::parse::Arguments;
-use crate::{completion, container, exec, features, help, list, plan, processes, run, spec};
+use crate::{completion, container, exec, features, help, list, plan, processes, run, seccomp, spec};
 
 /// What a subcommand returns: the exit status, or why it failed, to be printed.
 pub(crate) type Outcome = Result<u8, String>;
@@ -218,6 +218,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "print what running a bundle would do, step by step, without doing it",
         flags: &[&flags::JSON, &flags::NO_PIVOT, &flags::NO_NEW_KEYRING],
         run: Some(plan::plan),
+    },
+    Command {
+        name: "seccomp",
+        synopsis: "[BUNDLE]",
+        positionals: between(0, 1),
+        about: "print what the seccomp filter of a bundle does, by action and system call",
+        flags: &[&flags::BUNDLE, &flags::BPF],
+        run: Some(seccomp::seccomp),
     },
     Command {
         name: "completion",

@@ -271,4 +271,11 @@ pub(crate) static SPEC_ROOTLESS: Flag = Flag {
     help: "for a container that a user without privileges runs",
 };
 
+pub(crate) static BPF: Flag = Flag {
+    name: "bpf",
+    short: None,
+    takes: Takes::Nothing,
+    help: "print the program instead, an instruction a line, as bpf_asm of the kernel's sources writes it",
+};
+
 pub(crate) static JSON: Flag = Flag { name: "json", short: None, takes: Takes::Nothing, help: "print as JSON" };

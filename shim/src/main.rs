@@ -28,6 +28,7 @@ mod processes;
 mod relay;
 mod root;
 mod run;
+mod seccomp;
 mod spec;
 mod table;
 mod terminal;

@@ -1,6 +1,8 @@
 //! spec, features, --version, and flags as engines write them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
 use serde_json::Value;
 
@@ -50,6 +52,18 @@ pub(crate) fn cases() -> Vec<Case> {
         case("commands/root-made", "the state root is made, with its parents", root_made),
         case("commands/plan", "plan prints the steps with their pointers and needs nothing but the bundle", plan)
             .only(Kind::NoFrills, "its own command"),
+        case(
+            "commands/seccomp",
+            "seccomp prints what a bundle's filter does, by action and call, as any user",
+            seccomp,
+        )
+        .only(Kind::NoFrills, "its own command"),
+        case(
+            "commands/seccomp-errors",
+            "seccomp says where a profile is wrong, and that there is none",
+            seccomp_errors,
+        )
+        .only(Kind::NoFrills, "its own command"),
         case("commands/completion", "completion prints a script", completion).only(Kind::NoFrills, "its own command"),
     ]
 }
@@ -279,6 +293,75 @@ fn plan(t: &Test) -> Verdict {
     }
     let json = t.runtime(&["plan", "--json", &b.dir.to_string_lossy()])?.exits(0)?.stdout()?;
     serde_json::from_str::<Value>(&json)?;
+    b.is_gone()
+}
+
+/// Profiles of engines, and a call of each kind.
+fn seccomp(t: &Test) -> Verdict {
+    let of =
+        |config: &str| -> Verdict<Value> { Ok(serde_json::from_str::<Value>(config)?["linux"]["seccomp"].clone()) };
+    let docker = of(include_str!("../../fixtures/docker-default.json"))?;
+    let podman = of(include_str!("../../fixtures/podman-default.json"))?;
+    let b = t.bundle()?.args(&["true"]).set("/linux/seccomp", docker);
+    b.save()?;
+    // Nobody in particular, who may read the bundle.
+    for directory in [t.work.as_path(), &b.dir] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+    }
+    let bundle = b.dir.to_string_lossy().into_owned();
+    let mut command = t.command(&["seccomp", &bundle]);
+    command.uid(65534).gid(65534);
+    let out = t.output_of(command)?.exits(0)?.stdout()?;
+    let personality = "arg0 == 0 or arg0 == 8 or arg0 == 0x20000 or arg0 == 0x20008 or arg0 == 0xffffffff";
+    for part in [
+        "default: EPERM\n",
+        "architectures: x86_64, x86, x32",
+        "flags: SECCOMP_FILTER_FLAG_SPEC_ALLOW\n",
+        "listener: none\n",
+        ": allow if arg0 & 0x7e020000 == 0; else EPERM\n",
+        &format!(": allow if {personality}; else EPERM\n"),
+        "ENOSYS above 449\n",
+    ] {
+        contains("the filter of Docker", &out, part)?;
+    }
+    let line = |start: &str| out.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default().parse::<usize>();
+    let instructions = line("instructions: ")?;
+    check(line("most for an allowed call: ")? < instructions, || out.clone())?;
+
+    let bpf = t.runtime(&["seccomp", "--bpf", "--bundle", &bundle])?.exits(0)?.stdout()?;
+    same("instructions", bpf.lines().count(), instructions)?;
+    contains("the program", &bpf, "ld [4]  ")?;
+
+    let b = b.set("/linux/seccomp", podman);
+    b.save()?;
+    let out = t.runtime(&["seccomp", "-b", &bundle])?.exits(0)?.stdout()?;
+    contains("the filter of Podman", &out, "default: ENOSYS\n")?;
+    contains("the filter of Podman", &out, ": EINVAL if arg0 == 16 and arg2 == 9; allow if arg2 != 9 or arg0 != 16\n")?;
+    contains("the filter of Podman", &out, "passed over, since no such call is known: pciconfig_iobase")?;
+    b.is_gone()
+}
+
+fn seccomp_errors(t: &Test) -> Verdict {
+    let b = t.bundle()?.args(&["true"]);
+    b.save()?;
+    let bundle = b.dir.to_string_lossy().into_owned();
+    let none = "no filter: the configuration has no linux.seccomp\n";
+    t.runtime(&["seccomp", &bundle])?.exits(0)?.prints(none)?;
+    let rule = |action: &str| {
+        serde_json::json!({
+            "names": ["clone"], "action": action, "args": [{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }],
+        })
+    };
+    let contradiction = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule("SCMP_ACT_ALLOW"), rule("SCMP_ACT_TRAP")],
+    });
+    let unknown = serde_json::json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule("SCMP_ACT_NONE")] });
+    let b = b.set("/linux/seccomp", contradiction);
+    b.save()?;
+    t.runtime(&["seccomp", &bundle])?.refuses(t, "/linux/seccomp/syscalls/1: ", &[])?;
+    let b = b.set("/linux/seccomp", unknown);
+    b.save()?;
+    t.runtime(&["seccomp", &bundle])?.refuses(t, "/linux/seccomp/syscalls/0/action: ", &[])?;
     b.is_gone()
 }
 

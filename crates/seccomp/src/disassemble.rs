@@ -155,7 +155,12 @@ fn comment(one: &Instruction, known: &Known) -> String {
         RETURN if one.code & 0x18 == 0 => Action::from_result(one.k).to_string(),
         JUMP if one.code & 8 == 0 && one.code & 0xf0 != 0 => match known.held {
             Held::Word(ARCHITECTURE) => architectures(|architecture| architecture.audit_arch() == one.k).join(", "),
-            Held::Word(NUMBER) => calls(one.k, &known.architectures),
+            Held::Word(NUMBER) => match calls(one.k, &known.architectures) {
+                name if name.is_empty() => name,
+                name if is_compare(one, 3) => format!("from {name} on"),
+                name if is_compare(one, 2) => format!("after {name}"),
+                name => name,
+            },
             _ => String::new(),
         },
         _ => String::new(),
@@ -216,7 +221,7 @@ mod tests {
         let expected = "       ld [4]                               ; architecture
        jeq #0xc000003e, L2, L6              ; x86_64, x32
 L2:    ld [0]                               ; number of the call
-       jge #0x40000000, L7, L4              ; read
+       jge #0x40000000, L7, L4              ; from read on
 L4:    jeq #0x101, L5, L6                   ; openat
 L5:    ret #0x50026                         ; ENOSYS
 L6:    ret #0x80000000                      ; kill process

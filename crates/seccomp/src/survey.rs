@@ -27,6 +27,17 @@ pub struct ArchitectureSurvey {
     pub unnamed: Vec<(u32, u32, Action)>,
 }
 
+impl ArchitectureSurvey {
+    /// The highest number of a call with another fate than all above it, and that fate; `None` if all numbers share it.
+    #[must_use]
+    pub fn above(&self) -> Option<(u32, Action)> {
+        let (_, _, action) = *self.unnamed.last()?;
+        let named = self.calls.iter().filter(|call| call.fate != Fate::Always(action)).map(|call| call.number);
+        let unnamed = self.unnamed.iter().filter(|(_, _, other)| *other != action).map(|(_, last, _)| *last);
+        Some((named.chain(unnamed).max()?, action))
+    }
+}
+
 /// What a filter does with a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallSurvey {
@@ -155,7 +166,8 @@ fn unnamed(
         match ranges.last_mut() {
             Some((_, _, before)) if *before == action => {}
             Some(before) => {
-                before.1 = number - 1;
+                // The last one before it that has no name: there is one, the first of the range.
+                before.1 = (before.0..number).rev().find(|number| !named.contains(number)).unwrap_or(before.0);
                 ranges.push((number, last, action));
             }
             None => ranges.push((number, last, action)),
@@ -348,6 +360,7 @@ mod tests {
         let clauses = vec![(vec![NO_NAMESPACES], Action::Allow), (vec![], Action::Errno(1))];
         assert_eq!((&clone.fate, clone.least, clone.most), (&Fate::Depends(clauses), 9, 9));
         // The table may learn new ones.
+        assert_eq!(native.above(), Some((99, Action::Errno(38))));
         assert!(matches!(native.unnamed[..], [(335.., 0x3fff_ffff, Action::Errno(38))]), "{:?}", native.unnamed);
         assert_eq!(survey.most_for_allowed(), 6);
     }

@@ -1,7 +1,7 @@
 //! The seccomp filter of the process.
 
 use no_frills_plan::{Step, Words};
-use no_frills_seccomp::{Action, Architecture, Call, Filter, Program as Filtering};
+use no_frills_seccomp::{Action, Architecture, Call, Filter, Profile, Program as Filtering};
 use no_frills_sys::seccomp::{NEW_LISTENER, TSYNC, WAIT_KILLABLE_RECV};
 
 use super::{Builder, Pointer};
@@ -40,10 +40,7 @@ pub(super) fn kept_capabilities(steps: &Builder<'_>) -> u64 {
 /// init is no more than the program's user: what execve gives to the program does not come from what init has then.
 pub(super) fn install(steps: &mut Builder<'_>) -> Result<(), ConfigError> {
     let Some(seccomp) = profile(steps) else { return Ok(()) };
-    let filter = no_frills_seccomp::compile(&seccomp.profile()).map_err(|error| {
-        let pointer = error.rule.map_or(SECCOMP, |rule| Pointer::item("/linux/seccomp/syscalls", rule as u32));
-        ConfigError::new(pointer, error.to_string())
-    })?;
+    let filter = compile_profile(&seccomp.profile())?;
     check_start(seccomp, &filter)?;
     // The call is of the one thread that init has; and the kernel takes the flag with a listener only when it is told how to
     // tell of a failure with other threads.
@@ -81,4 +78,12 @@ fn check_start(seccomp: &Seccomp, filter: &Filter<'_>) -> Result<(), ConfigError
         _ => return Ok(()),
     };
     Err(ConfigError::new(pointer, format!("{what} execve(2), by which the program is started")))
+}
+
+/// Compiles a profile to a filter.
+pub(crate) fn compile_profile<'a>(profile: &Profile<'a>) -> Result<Filter<'a>, ConfigError> {
+    no_frills_seccomp::compile(profile).map_err(|error| {
+        let pointer = error.rule.map_or(SECCOMP, |rule| Pointer::item("/linux/seccomp/syscalls", rule as u32));
+        ConfigError::new(pointer, error.to_string())
+    })
 }

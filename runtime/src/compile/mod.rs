@@ -36,7 +36,7 @@ use crate::config::{
     Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET,
     NetDevice, Process, Propagation, Scheduler, is_mapped, namespace, propagation,
 };
-pub(crate) use filter::{Filtered, Listener};
+pub(crate) use filter::{Filtered, Listener, compile_profile};
 pub(crate) use hook::compile_hook;
 pub use pointer::Pointer;
 pub use unprivileged::Caller;

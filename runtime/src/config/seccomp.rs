@@ -47,9 +47,13 @@ impl SyscallRule {
     }
 }
 
-/// The flags by name, without `SECCOMP_FILTER_FLAG_`.
-pub(crate) const FLAGS: [(&str, u32); 4] =
-    [("TSYNC", TSYNC), ("LOG", LOG), ("SPEC_ALLOW", SPEC_ALLOW), ("WAIT_KILLABLE_RECV", WAIT_KILLABLE_RECV)];
+/// The flags by name, sorted.
+pub(crate) const FLAGS: [(&str, u32); 4] = [
+    ("SECCOMP_FILTER_FLAG_LOG", LOG),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_TSYNC", TSYNC),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE_RECV),
+];
 
 pub(super) fn read(linux: &Node<'_, '_>) -> Result<Option<Seccomp>> {
     let Some(node) = linux.given("seccomp")? else { return Ok(None) };
@@ -134,7 +138,7 @@ fn read_flags(node: &Node<'_, '_>) -> Result<u32> {
     let mut flags = 0;
     node.each("flags", |item| {
         let name = item.text()?;
-        let known = FLAGS.iter().find(|(known, _)| name.strip_prefix("SECCOMP_FILTER_FLAG_") == Some(*known));
+        let known = FLAGS.iter().find(|(known, _)| name == *known);
         flags |= known.ok_or_else(|| item.error(format!("unknown flag {name:?}")))?.1;
         Ok(())
     })?;

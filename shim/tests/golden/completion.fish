@@ -1,6 +1,6 @@
 # Completion of no-frills for fish.
 complete -c no-frills -f
-set -l commands run create start exec state kill delete list ps spec features plan completion help
+set -l commands run create start exec state kill delete list ps spec features plan seccomp completion help
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l debug -d 'log what is done, with level debug'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l log -rF -d 'append log lines to FILE (standard error unless given)'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l log-format -xa 'text json' -d 'how log lines are written (text unless given)'
@@ -85,9 +85,14 @@ complete -c no-frills -n "__fish_seen_subcommand_from plan" -l no-pivot -d 'do n
 complete -c no-frills -n "__fish_seen_subcommand_from plan" -l no-new-keyring -d 'keep the caller\'s session keyring'
 complete -c no-frills -n "__fish_seen_subcommand_from plan" -l help -s h -d 'print this help'
 complete -c no-frills -n "__fish_seen_subcommand_from plan" -a '(__fish_complete_directories)'
+complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a seccomp -d 'print what the seccomp filter of a bundle does, by action and system call'
+complete -c no-frills -n "__fish_seen_subcommand_from seccomp" -l bundle -s b -xa '(__fish_complete_directories)' -d 'the bundle\'s directory (the current one unless given)'
+complete -c no-frills -n "__fish_seen_subcommand_from seccomp" -l bpf -d 'print the program instead, an instruction a line, as bpf_asm of the kernel\'s sources writes it'
+complete -c no-frills -n "__fish_seen_subcommand_from seccomp" -l help -s h -d 'print this help'
+complete -c no-frills -n "__fish_seen_subcommand_from seccomp" -a '(__fish_complete_directories)'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a completion -d 'print a completion script for a shell'
 complete -c no-frills -n "__fish_seen_subcommand_from completion" -l help -s h -d 'print this help'
 complete -c no-frills -n "__fish_seen_subcommand_from completion" -a 'bash zsh fish'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a help -d 'print the help of a command'
 complete -c no-frills -n "__fish_seen_subcommand_from help" -l help -s h -d 'print this help'
-complete -c no-frills -n "__fish_seen_subcommand_from help" -a 'run create start exec state kill delete list ps spec features plan completion help'
+complete -c no-frills -n "__fish_seen_subcommand_from help" -a 'run create start exec state kill delete list ps spec features plan seccomp completion help'

@@ -20,6 +20,7 @@ _no_frills_commands() {
 		'spec:write a config.json to start from'
 		'features:print what this version supports as JSON'
 		'plan:print what running a bundle would do, step by step, without doing it'
+		'seccomp:print what the seccomp filter of a bundle does, by action and system call'
 		'completion:print a completion script for a shell'
 		'help:print the help of a command'
 	)
@@ -164,6 +165,14 @@ _no_frills() {
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1:bundle:_directories' ;;
+	seccomp)
+		_arguments \
+		'--bundle[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'-b[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'--bpf[print the program instead, an instruction a line, as bpf_asm of the kernel'\''s sources writes it]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:bundle:_directories' ;;
 	completion)
 		_arguments \
 		'--help[print this help]' \
@@ -173,7 +182,7 @@ _no_frills() {
 		_arguments \
 		'--help[print this help]' \
 		'-h[print this help]' \
-		'1:word:(run create start exec state kill delete list ps spec features plan completion help)' ;;
+		'1:word:(run create start exec state kill delete list ps spec features plan seccomp completion help)' ;;
 	esac
 }
 compdef _no_frills no-frills
