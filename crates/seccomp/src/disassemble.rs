@@ -181,7 +181,7 @@ fn word(offset: u32) -> String {
 
 fn architectures(which: impl Fn(Architecture) -> bool) -> Vec<String> {
     let all = Architecture::ALL.iter().filter(|architecture| which(**architecture));
-    all.map(|architecture| architecture.to_string()).collect()
+    all.map(ToString::to_string).collect()
 }
 
 /// The calls of this number on these architectures: the name alone where it is the same on all.
