@@ -526,9 +526,11 @@ fn say(b: &Bundle, text: &str) -> Verdict {
     let mut environment = String::new();
     eventually("the process has NOTIFY_SOCKET", || {
         let Ok(pid) = b.pid() else { return Ok(false) };
-        let bytes = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-        environment = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(environment.contains("NOTIFY_SOCKET="))
+        let of = |file| fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default();
+        // A runtime's first process may have that of its caller until it executes the program.
+        let runs = of("cmdline").starts_with(b"sleep\0");
+        environment = String::from_utf8_lossy(&of("environ")).into_owned();
+        Ok(runs && environment.contains("NOTIFY_SOCKET="))
     })?;
     let socket = some("it", environment.split('\0').find_map(|variable| variable.strip_prefix("NOTIFY_SOCKET=")))?;
     let path = format!("/proc/{}/root{socket}", b.pid()?.as_raw_nonzero());
