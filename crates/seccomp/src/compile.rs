@@ -32,6 +32,8 @@ pub fn compile<'a>(profile: &Profile<'a>) -> Result<Filter<'a>, Error> {
 const LAST_ARGUMENT: u8 = 5;
 /// The numbers of x32 have this bit.
 const X32_BIT: u32 = 0x4000_0000;
+/// What the calls of x32 together weigh among those of x86_64.
+const X32_WEIGHT: u32 = 64;
 /// The numbers that no call has.
 const NEGATIVE: u32 = 0x8000_0000;
 /// What a tracer sets to skip a call.
@@ -118,18 +120,25 @@ struct Calls {
 }
 
 impl Calls {
-    /// Fills in the ranges from `start` on.
-    fn fill(&self, ranges: &mut Ranges, start: u32) {
-        ranges.push(start, self.otherwise);
+    /// What becomes of all numbers from `start` on.
+    fn ranges(&self, start: u32) -> Ranges {
+        let mut ranges = Ranges::default();
+        ranges.push(start, self.otherwise, 0);
         for &(number, outcome) in &self.outcomes {
-            ranges.push(number, outcome);
+            ranges.push(number, outcome, u32::from(outcome != self.otherwise));
             if let Some(next) = number.checked_add(1) {
-                ranges.push(next, self.otherwise);
+                ranges.push(next, self.otherwise, 0);
             }
         }
         if let Some(next) = self.highest.and_then(|highest| highest.checked_add(1)) {
-            ranges.push(next, self.above);
+            ranges.push(next, self.above, 0);
         }
+        ranges
+    }
+
+    /// What becomes of numbers that are none of a call's.
+    fn absurd(&self) -> Node {
+        if self.highest.is_some() { self.above } else { self.otherwise }
     }
 }
 
@@ -149,9 +158,7 @@ impl Compiler<'_, '_> {
                 }
                 self.x86_64(architectures)?
             } else {
-                let mut ranges = Ranges::default();
-                let calls = self.calls(one)?;
-                calls.fill(&mut ranges, 0);
+                let ranges = self.calls(one)?.ranges(0);
                 ranges.build(&mut self.graph)
             };
             let test = Test {
@@ -170,21 +177,27 @@ impl Compiler<'_, '_> {
         let mut calls = |one| architectures.contains(&one).then(|| self.calls(one)).transpose();
         let (x32, x86_64) = (calls(Architecture::X32)?, calls(Architecture::X86_64)?);
         let other = self.graph.ret(value(Action::KillThread));
-        let mut ranges = Ranges::default();
-        for start in [0, NEGATIVE] {
-            for (calls, bit) in [(&x86_64, 0), (&x32, X32_BIT)] {
-                match calls {
-                    Some(calls) if start == 0 => calls.fill(&mut ranges, bit),
-                    Some(calls) if calls.highest.is_some() => ranges.push(start + bit, calls.above),
-                    // libseccomp's order of things: with both of them a number that is none of a call gets the default.
-                    Some(calls) if x86_64.is_some() && x32.is_some() => ranges.push(start + bit, calls.otherwise),
-                    Some(calls) if bit != 0 => ranges.push(start + bit, calls.otherwise),
-                    _ => ranges.push(start + bit, other),
-                }
-            }
+        let mut ranges = match &x86_64 {
+            Some(calls) => calls.ranges(0),
+            None => Ranges::default(),
+        };
+        let absurd = match (&x86_64, &x32) {
+            (Some(calls), Some(_)) => calls.absurd(),
+            (Some(calls), None) if calls.highest.is_some() => calls.above,
+            _ => other,
+        };
+        if x86_64.is_none() {
+            ranges.push(0, other, 0);
         }
+        let of_x32 = match &x32 {
+            Some(calls) => calls.ranges(X32_BIT).build(&mut self.graph),
+            None => other,
+        };
+        ranges.push(X32_BIT, of_x32, X32_WEIGHT);
+        ranges.push(NEGATIVE, absurd, 0);
+        ranges.push(NEGATIVE | X32_BIT, x32.as_ref().map_or(other, Calls::absurd), 0);
         if let (Some(calls), None) = (&x86_64, &x32) {
-            ranges.push(SKIPPED, calls.otherwise);
+            ranges.push(SKIPPED, calls.otherwise, 0);
         }
         Ok(ranges.build(&mut self.graph))
     }
