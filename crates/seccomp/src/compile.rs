@@ -56,19 +56,26 @@ pub(crate) fn compile_for<'a>(native: Architecture, profile: &Profile<'a>) -> Re
             return Err(Error { rule: Some(rule), cause });
         }
     }
-    let mut names = Vec::new();
+    let multiplexers: Vec<_> = architectures.iter().map(|&one| (one, Multiplexers::of(one))).collect();
+    let is_known = |name| {
+        let has = |(one, through): &(Architecture, Multiplexers)| {
+            one.number_of(name).or(through.find(name).map(|call| call.0))
+        };
+        multiplexers.iter().any(|one| has(one).is_some())
+    };
+    let mut names = Vec::with_capacity(profile.rules.iter().map(|rule| rule.names.len()).sum());
     let mut unknown = Vec::new();
     for (rule, one) in profile.rules.iter().enumerate() {
         for &text in &one.names {
             match Name::find(text) {
-                Some(name) if architectures.iter().any(|one| is_known(*one, name)) => names.push((rule, name)),
+                Some(name) if is_known(name) => names.push((rule, name)),
                 _ if unknown.contains(&text) => {}
                 _ => unknown.push(text),
             }
         }
     }
 
-    let mut compiler = Compiler { profile, graph: Graph::default(), names, costs: Vec::new() };
+    let mut compiler = Compiler { profile, graph: Graph::new(), names, costs: Vec::new() };
     let root = compiler.root(&architectures)?;
     let instructions = assemble(&compiler.graph, root);
     if instructions.len() > bpf::LONGEST {
@@ -77,16 +84,24 @@ pub(crate) fn compile_for<'a>(native: Architecture, profile: &Profile<'a>) -> Re
     Ok(Filter { instructions, unknown })
 }
 
-/// Whether an architecture has a call, if only through socketcall(2) or ipc(2).
-fn is_known(architecture: Architecture, name: Name) -> bool {
-    architecture.number_of(name).is_some() || through(architecture, name).is_some()
+/// The calls of an architecture through which others are reached.
+#[derive(Clone, Copy)]
+struct Multiplexers {
+    socketcall: Option<u32>,
+    ipc: Option<u32>,
 }
 
-/// The number of the call through which an architecture has the one with this name as well.
-fn through(architecture: Architecture, name: Name) -> Option<(u32, Multiplexed)> {
-    let multiplexed = name.multiplexed()?;
-    let number = architecture.number(if multiplexed.by_ipc { "ipc" } else { "socketcall" })?;
-    Some((number, multiplexed))
+impl Multiplexers {
+    fn of(architecture: Architecture) -> Multiplexers {
+        Multiplexers { socketcall: architecture.number("socketcall"), ipc: architecture.number("ipc") }
+    }
+
+    /// The number of the call through which the one with this name is reached as well.
+    fn find(&self, name: Name) -> Option<(u32, Multiplexed)> {
+        let multiplexed = name.multiplexed()?;
+        let number = if multiplexed.by_ipc { self.ipc } else { self.socketcall };
+        Some((number?, multiplexed))
+    }
 }
 
 struct Compiler<'p, 'a> {
@@ -204,11 +219,12 @@ impl Compiler<'_, '_> {
 
     fn calls(&mut self, architecture: Architecture) -> Result<Calls, Error> {
         let default = self.profile.default_action;
-        let mut entries = Vec::with_capacity(self.names.len());
+        let multiplexers = Multiplexers::of(architecture);
+        let mut entries = Vec::with_capacity(2 * self.names.len());
         let mut highest = None;
         for &(rule, name) in &self.names {
             let number = architecture.number_of(name);
-            let through = through(architecture, name);
+            let through = multiplexers.find(name);
             highest = highest.max(number).max(through.map(|(number, _)| number));
             if self.profile.rules.get(rule).is_none_or(|rule| rule.action == default) {
                 continue;
@@ -326,7 +342,7 @@ fn alternatives<'r>(
     architecture: Architecture,
 ) -> impl Iterator<Item = Vec<Condition>> + use<'r> {
     let multiplexed = entry.multiplexed;
-    let all = &rule.conditions;
+    let all = &rule.conditions[..];
     let apart =
         all.iter().enumerate().any(|(index, one)| all.iter().skip(index + 1).any(|two| one.argument == two.argument));
     let lists = if apart { all.chunks(1) } else { all.chunks(all.len().max(1)) };

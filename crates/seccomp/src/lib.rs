@@ -17,6 +17,8 @@ mod profile;
 mod search;
 mod survey;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use architecture::{Architecture, ByteOrder, UnknownArchitecture};
 pub use compile::{Error, compile};

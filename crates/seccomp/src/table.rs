@@ -32,7 +32,7 @@ impl Name {
         let (mut low, mut high) = (0, NUMBERS.len());
         while low < high {
             let middle = low.midpoint(high);
-            match Self::text(middle).cmp(name) {
+            match Self::text(middle).as_bytes().cmp(name.as_bytes()) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
                 std::cmp::Ordering::Equal => return u16::try_from(middle).ok().map(Name),
