@@ -189,7 +189,7 @@ impl Graph {
     ///
     /// The work is bounded: in a graph that is unusually large some of them stay.
     pub(crate) fn simplify(&mut self, node: Node) -> Node {
-        self.simplify_after(node, &mut Vec::new(), &mut 4096)
+        self.simplify_after(node, &mut Vec::new(), &mut 1024)
     }
 
     fn simplify_after(&mut self, node: Node, answers: &mut Vec<(Test, bool)>, budget: &mut u32) -> Node {

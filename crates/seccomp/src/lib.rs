@@ -6,6 +6,7 @@
 mod architecture;
 mod assemble;
 mod bpf;
+mod calls;
 mod compile;
 mod conditions;
 mod disassemble;
