@@ -1,5 +1,5 @@
 //! Makes one table of the names and numbers of system calls on all architectures from the crate `syscall-numbers`,
-//! in the form that src/table.rs describes.
+//! in the form that src/table.rs describes. What that lacks, or names otherwise, is in the crate `syscalls`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -10,6 +10,11 @@ use std::{env, fs};
 use syscall_numbers::{
     aarch64, arm, loongarch64, m68k, mips, mips64, mipsn32, powerpc, powerpc64, riscv64, s390x, sh, x32, x86, x86_64,
 };
+use syscalls::arm::Sysno as SysnoArm;
+use syscalls::mips::Sysno as SysnoMips;
+use syscalls::powerpc::Sysno as SysnoPpc;
+use syscalls::riscv64::Sysno as SysnoRiscv;
+use syscalls::x86::Sysno as Sysno86;
 
 /// An architecture has no such call.
 const NONE: u16 = 0xffff;
@@ -33,6 +38,16 @@ const COLUMNS: [(&str, c_long, Name); 15] = [
     ("MIPS64N32", 6000, mipsn32::sys_call_name),
     ("M68K", 0, m68k::sys_call_name),
     ("SH", 0, sh::sys_call_name),
+];
+
+/// Further names of columns: their calls with 32 bits of time have suffixes in the other crate, and x86 and riscv64 lack some
+/// there.
+const FURTHER: [(&str, Name); 5] = [
+    ("X86", |number| Some(Sysno86::new(number.try_into().ok()?)?.name())),
+    ("ARM", |number| Some(SysnoArm::new(number.try_into().ok()?)?.name())),
+    ("PPC", |number| Some(SysnoPpc::new(number.try_into().ok()?)?.name())),
+    ("RISCV64", |number| Some(SysnoRiscv::new(number.try_into().ok()?)?.name())),
+    ("MIPS", |number| Some(SysnoMips::new(number.try_into().ok()?)?.name())),
 ];
 
 /// No call has a higher number on any architecture, but for the private calls of arm.
@@ -99,13 +114,22 @@ fn main() -> Result<(), Box<dyn Error>> {
             *cell = value;
         }
     };
-    for (column, (_, base, name)) in COLUMNS.into_iter().enumerate() {
+    for (column, (title, base, names)) in COLUMNS.into_iter().enumerate() {
+        let further = FURTHER.into_iter().find(|one| one.0 == title);
         for number in 0..=HIGHEST {
-            if let Some(name) = name(base + number) {
+            for name in [names(base + number), further.and_then(|(_, name)| name(base + number))].into_iter().flatten()
+            {
                 set(name, column, u16::try_from(number)?);
             }
+            // On an architecture that neither names as its kernel does.
+            if let (None, Some(name)) = (further, names(base + number))
+                && let Some(short) = name.strip_suffix("_time32").or(name.strip_suffix("32"))
+                && (0..=HIGHEST).all(|other| names(base + other) != Some(short))
+            {
+                set(short, column, u16::try_from(number)?);
+            }
         }
-        if name(base + HIGHEST + 1).is_some() {
+        if names(base + HIGHEST + 1).is_some() {
             return Err("a system call has a higher number than the table can hold".into());
         }
     }
