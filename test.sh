@@ -18,6 +18,7 @@ missing=
 for tool in cc:gcc c++:g++ busybox:busybox-static ip:iproute2 newuidmap:uidmap patchelf:patchelf strace:strace; do
     command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool#*:}"
 done
+[ -e /usr/include/seccomp.h ] || missing="$missing libseccomp-dev"
 if [ -n "$missing" ]; then
     # The lock of the lists is one that apt does not wait for.
     apt update || { sleep 30 && apt update; }

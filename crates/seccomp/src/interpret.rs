@@ -140,15 +140,15 @@ codes! {
 const MEMORY: usize = 16;
 
 /// A program that the kernel would take.
-#[derive(Clone, Copy, Debug)]
-pub struct Program<'a>(&'a [Instruction]);
+#[derive(Clone, Debug)]
+pub struct Program(Vec<Instruction>);
 
-impl<'a> Program<'a> {
+impl Program {
     /// Checks a program as the kernel does before it installs it.
     ///
     /// # Errors
     /// When the kernel would refuse it with EINVAL.
-    pub fn new(instructions: &'a [Instruction]) -> Result<Program<'a>, Malformed> {
+    pub fn new(instructions: Vec<Instruction>) -> Result<Program, Malformed> {
         let length = instructions.len();
         if !(1..=4096).contains(&length) {
             return Err(Malformed::Length(length));
@@ -289,12 +289,12 @@ mod tests {
     }
 
     fn result(program: &[Instruction], call: &Call) -> (u32, usize) {
-        let outcome = Program::new(program).unwrap().run(call);
+        let outcome = Program::new(program.to_vec()).unwrap().run(call);
         (outcome.result, outcome.executed)
     }
 
     fn refused(program: &[Instruction]) -> Malformed {
-        Program::new(program).unwrap_err()
+        Program::new(program.to_vec()).unwrap_err()
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn refuses_what_the_kernel_refuses() {
         assert_eq!(refused(&[]), Malformed::Length(0));
-        assert!(Program::new(&[op(RET, 0); 4096]).is_ok());
+        assert!(Program::new(vec![op(RET, 0); 4096]).is_ok());
         assert_eq!(refused(&[op(RET, 0); 4097]), Malformed::Length(4097));
         assert_eq!(refused(&[op(LD_IMM, 0)]), Malformed::NoReturn);
         assert_eq!(refused(&[op(JA_K, 1), op(RET, 0)]), Malformed::Jump(0));
@@ -402,7 +402,7 @@ mod tests {
         let on_one_way = [jump(JEQ_K, 0, 0, 1), op(ST, 0), op(LD_MEM, 0), op(RET, 0)];
         assert_eq!(refused(&on_one_way), Malformed::Unwritten(2));
         let on_both_ways = [op(ST, 0), jump(JEQ_K, 0, 0, 1), op(ST, 1), op(LD_MEM, 0), op(RET, 0)];
-        assert!(Program::new(&on_both_ways).is_ok());
+        assert!(Program::new(on_both_ways.to_vec()).is_ok());
     }
 
     #[test]
