@@ -176,7 +176,7 @@ pub(crate) fn call(u: &mut Unstructured, profile: &Profile) -> Result<Call> {
         3 => call.number = u.int_in_range(0..=600)?,
         4 => call.number ^= X32_BIT,
         5 => call.number ^= 1 << 31,
-        6 => call.number = u32::MAX,
+        6 => call.number = u32::MAX - u.int_in_range(0..=1)?,
         7 => call.architecture = AUDIT_FOREIGN,
         _ => {}
     }
