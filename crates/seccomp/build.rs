@@ -119,7 +119,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         for number in 0..=HIGHEST {
             for name in [names(base + number), further.and_then(|(_, name)| name(base + number))].into_iter().flatten()
             {
-                set(name, column, u16::try_from(number)?);
+                // It is the name of an identifier in Rust there.
+                set(name.trim_start_matches("r#"), column, u16::try_from(number)?);
             }
             // On an architecture that neither names as its kernel does.
             if let (None, Some(name)) = (further, names(base + number))
@@ -143,6 +144,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, call) in IPC {
         set(name, COLUMNS.len(), BY_IPC | call);
     }
+    drop_inner_names(&mut rows);
 
     let mut code = String::new();
     for (column, (name, ..)) in COLUMNS.iter().enumerate() {
@@ -160,4 +162,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     code += &format!("static NUMBERS: [[u16; {width}]; {}] = {numbers:?};\n", numbers.len());
     fs::write(PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("table.rs"), code)?;
     Ok(())
+}
+
+/// Leaves out the names that the kernel has only inside where there is the other.
+fn drop_inner_names(rows: &mut BTreeMap<&str, Vec<u16>>) {
+    let names: Vec<&str> = rows.keys().copied().collect();
+    for name in names {
+        let outer = name.strip_suffix("_time32").or(name.strip_suffix("32")).and_then(|short| rows.get(short).cloned());
+        let (Some(outer), Some(inner)) = (outer, rows.get_mut(name)) else { continue };
+        for (inner, outer) in inner.iter_mut().zip(outer).filter(|(inner, outer)| **inner == *outer) {
+            *inner = NONE;
+        }
+        if inner.iter().all(|number| *number == NONE) {
+            rows.remove(name);
+        }
+    }
 }

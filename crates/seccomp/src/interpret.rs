@@ -3,6 +3,8 @@
 //! The kernel's side is `bpf_check_classic` in net/core/filter.c and `seccomp_check_filter` in kernel/seccomp.c. Not
 //! here: programs for a machine of the other byte order.
 
+use std::borrow::Cow;
+
 use crate::{Action, Instruction};
 
 /// What the kernel shows to a filter of a call, `struct seccomp_data` of linux/seccomp.h.
@@ -141,14 +143,15 @@ const MEMORY: usize = 16;
 
 /// A program that the kernel would take.
 #[derive(Clone, Debug)]
-pub struct Program(Vec<Instruction>);
+pub struct Program<'a>(Cow<'a, [Instruction]>);
 
-impl Program {
+impl<'a> Program<'a> {
     /// Checks a program as the kernel does before it installs it.
     ///
     /// # Errors
     /// When the kernel would refuse it with EINVAL.
-    pub fn new(instructions: Vec<Instruction>) -> Result<Program, Malformed> {
+    pub fn new(instructions: impl Into<Cow<'a, [Instruction]>>) -> Result<Program<'a>, Malformed> {
+        let instructions = instructions.into();
         let length = instructions.len();
         if !(1..=4096).contains(&length) {
             return Err(Malformed::Length(length));
@@ -289,12 +292,12 @@ mod tests {
     }
 
     fn result(program: &[Instruction], call: &Call) -> (u32, usize) {
-        let outcome = Program::new(program.to_vec()).unwrap().run(call);
+        let outcome = Program::new(program).unwrap().run(call);
         (outcome.result, outcome.executed)
     }
 
     fn refused(program: &[Instruction]) -> Malformed {
-        Program::new(program.to_vec()).unwrap_err()
+        Program::new(program).unwrap_err()
     }
 
     #[test]
@@ -402,7 +405,7 @@ mod tests {
         let on_one_way = [jump(JEQ_K, 0, 0, 1), op(ST, 0), op(LD_MEM, 0), op(RET, 0)];
         assert_eq!(refused(&on_one_way), Malformed::Unwritten(2));
         let on_both_ways = [op(ST, 0), jump(JEQ_K, 0, 0, 1), op(ST, 1), op(LD_MEM, 0), op(RET, 0)];
-        assert!(Program::new(on_both_ways.to_vec()).is_ok());
+        assert!(Program::new(&on_both_ways[..]).is_ok());
     }
 
     #[test]

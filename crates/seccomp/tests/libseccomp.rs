@@ -27,9 +27,9 @@ use no_frills_seccomp::{Action, Architecture, Call, Profile, Program, compile};
 /// Both programs of a profile.
 struct Pair<'a> {
     profile: &'a Profile<'a>,
-    ours: Program,
+    ours: Program<'static>,
     /// None if libseccomp or the kernel refuses it.
-    theirs: Option<Program>,
+    theirs: Option<Program<'static>>,
 }
 
 /// What a comparison says.

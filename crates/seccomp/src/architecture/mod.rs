@@ -293,7 +293,9 @@ mod tests {
         for one in Architecture::ALL {
             assert!(one.calls().count() > 250, "{one}");
             for (name, number) in one.calls() {
-                assert_eq!((one.number(name), one.call(number)), (Some(number), Some(name)), "{one}");
+                // Some have two names.
+                let again = one.call(number).and_then(|name| one.number(name));
+                assert_eq!((one.number(name), again), (Some(number), Some(number)), "{one} {name}");
             }
         }
         assert_eq!(Architecture::X86_64.call(257), Some("openat"));
