@@ -1,8 +1,8 @@
 //! What seccomp costs, against other runtimes: `seccomp_bench [--rounds N] [--runtime NAME=PATH...]`, as root.
 //!
-//! Three things, each with all runtimes in turn, round after round: a system call in a container, `run` of /bin/true,
-//! and the programs themselves, as the kernel gives them back to a tracer of the container's process. So what is
-//! counted is what is installed, whoever made it.
+//! A system call in a container and `run` of /bin/true are timed with all runtimes in turn, round after round. The programs
+//! themselves are what the kernel gives to a tracer of the container's process: so what is counted is what is installed,
+//! whoever made it. How long it takes to make one is measured of the library alone.
 #![deny(unsafe_code)]
 
 #[allow(dead_code, reason = "shared with the suite, which uses more of it")]
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use no_frills::{Config, SeccompFilter};
 use no_frills_seccomp::{Action, Call, Instruction, Program};
 use serde_json::{Value, json};
 
@@ -127,10 +128,12 @@ fn bench(runtimes: &Runtimes, rounds: usize) -> Result<(), String> {
     }
     starts(&world, &subjects, rounds)?;
 
-    for (name, profile) in
-        [("Docker's", &docker), ("Podman's", &podman), ("Docker's with a rule on openat", &with_rule)]
-    {
-        println!("\n{name} default profile: the program that is installed");
+    for (name, profile) in [
+        ("Docker's default profile", &docker),
+        ("Podman's default profile", &podman),
+        ("Docker's with a rule on openat", &with_rule),
+    ] {
+        println!("\n{name}: the program that is installed");
         println!("{:12} {:>12} {:>8} {:>8} {:>22}", "", "instructions", "getppid", "openat", "most for an allowed");
         let mut programs = Vec::new();
         for tool in &tools {
@@ -154,7 +157,28 @@ fn bench(runtimes: &Runtimes, rounds: usize) -> Result<(), String> {
             tell_differences(&programs[0], &tool.name, theirs);
         }
     }
+    compilation(&world, first, &[("Docker's", &docker), ("Podman's", &podman)])?;
     world.check_nothing_left()
+}
+
+/// The time that the library takes for a program, once the configuration is read.
+fn compilation(world: &World, tool: &Tool, profiles: &[(&str, &Value)]) -> Result<(), String> {
+    const TIMES: usize = 1_000;
+    println!("\ncompiling a default profile, microseconds, {TIMES} times");
+    println!("{:12} {:>8} {:>8}", "", "median", "p10");
+    for (name, profile) in profiles {
+        let config = Subject::new(world, tool, name, Some(profile))?.config;
+        let config = Config::from_value(&config).map_err(|e| e.to_string())?;
+        let mut times = Vec::new();
+        for _ in 0..TIMES {
+            let before = Instant::now();
+            let filter = SeccompFilter::new(&config).map_err(|e| e.to_string())?;
+            times.push(before.elapsed().as_secs_f64() * 1e6);
+            filter.ok_or("there is no filter")?;
+        }
+        println!("{name:12} {:>8.1} {:>8.1}", quantile(&times, 0.5), quantile(&times, 0.1));
+    }
+    Ok(())
 }
 
 /// A line for each range of calls that another runtime's filter decides otherwise.
@@ -286,7 +310,7 @@ fn calls(world: &World, subjects: &[Subject<'_>], rounds: usize) -> Result<(), S
     println!("one system call, nanoseconds: medians of {rounds} containers");
     println!("{:12} {:>10} {:>12} {:>10} {:>12}", "", "getppid", "/ no filter", "openat", "/ no filter");
     let median_of = |times: &[BTreeMap<String, f64>], name: &str| {
-        median(times.iter().filter_map(|time| time.get(name).copied()).collect())
+        quantile(&times.iter().filter_map(|time| time.get(name).copied()).collect::<Vec<_>>(), 0.5)
     };
     let base = ["getppid", "openat"].map(|name| all.first().map_or(f64::NAN, |times| median_of(times, name)));
     for (subject, times) in subjects.iter().zip(&all) {
@@ -317,20 +341,29 @@ fn starts(world: &World, subjects: &[Subject<'_>], rounds: usize) -> Result<(), 
         let time = before.elapsed().as_secs_f64() * 1e3;
         if status.success() { Ok(time) } else { Err(format!("{command:?}: {status}\n{}", world.errors())) }
     })?;
-    println!("\nrun of /bin/true with Podman's default profile, milliseconds: medians of {rounds} rounds");
-    println!("{:12} {:>10} {:>10} {:>12}", "", "without", "with", "difference");
+    println!("\nrun of /bin/true with Podman's default profile, milliseconds, {rounds} rounds");
+    println!("{:12} {:>8} {:>8} {:>11} {:>15}", "medians", "without", "with", "difference", "difference, p10");
     for (pair, times) in subjects.chunks(2).zip(all.chunks(2)) {
-        if let ([_, with], [without_times, with_times]) = (pair, times) {
-            let (without_time, with_time) = (median(without_times.clone()), median(with_times.clone()));
-            println!("{:12} {without_time:>10.2} {with_time:>10.2} {:>12.2}", with.name, with_time - without_time);
+        if let ([_, subject], [without, with]) = (pair, times) {
+            let [median, low] = [0.5, 0.1].map(|part| [quantile(without, part), quantile(with, part)]);
+            println!(
+                "{:12} {:>8.2} {:>8.2} {:>11.2} {:>15.2}",
+                subject.name,
+                median[0],
+                median[1],
+                median[1] - median[0],
+                low[1] - low[0]
+            );
         }
     }
     Ok(())
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+/// The sample that this part of all is smaller than.
+fn quantile(samples: &[f64], part: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get((sorted.len() as f64 * part) as usize).copied().unwrap_or(f64::NAN)
 }
 
 /// More than any kernel has.
