@@ -109,7 +109,8 @@ impl<'a> SeccompFilter<'a> {
             line("listener metadata", format!("{:?}", self.config.listener_metadata));
         }
         line("instructions", self.instructions().to_string());
-        line("most for an allowed call", survey.most_for_allowed().to_string());
+        let most = survey.architectures.iter().map(|one| format!("{} on {}", one.most_for_allowed(), one.architecture));
+        line("most for an allowed call", list(most));
         if !self.filter.unknown.is_empty() {
             line("passed over, since no such call is known", list(&self.filter.unknown));
         }

@@ -28,6 +28,13 @@ pub struct ArchitectureSurvey {
 }
 
 impl ArchitectureSurvey {
+    /// The most instructions that are executed for a call that is allowed whatever its arguments are.
+    #[must_use]
+    pub fn most_for_allowed(&self) -> usize {
+        let allowed = self.calls.iter().filter(|call| call.fate == Fate::Always(Action::Allow));
+        allowed.map(|call| call.most).max().unwrap_or(0)
+    }
+
     /// The highest number of a call with another fate than all above it, and that fate; `None` if all numbers share it.
     #[must_use]
     pub fn above(&self) -> Option<(u32, Action)> {
@@ -58,22 +65,10 @@ pub struct CallSurvey {
 pub enum Fate {
     /// Always the same.
     Always(Action),
-    /// What the first of these says whose conditions hold; the last one has none.
+    /// What the first of these says whose conditions all hold: one of them always does.
     Depends(Vec<(Vec<Condition>, Action)>),
     /// One of these: it depends on the arguments, but not as any order of the profile's rules would have it.
     OneOf(Vec<Action>),
-}
-
-impl Fate {
-    /// All actions that it can come to.
-    pub fn actions(&self) -> impl Iterator<Item = Action> {
-        let (clauses, actions) = match self {
-            Fate::Always(action) => (&[][..], std::slice::from_ref(action)),
-            Fate::Depends(clauses) => (clauses.as_slice(), &[][..]),
-            Fate::OneOf(actions) => (&[][..], actions.as_slice()),
-        };
-        clauses.iter().map(|(_, action)| *action).chain(actions.iter().copied())
-    }
 }
 
 /// The most sets of arguments that a call is tried with. Few profiles come near it; where one does, `least`, `most`
@@ -89,25 +84,14 @@ impl Survey {
         let program = Program::new(&filter.instructions)?;
         let mut architectures = vec![Architecture::NATIVE];
         for &architecture in &profile.architectures {
-            // The others have no calls on this machine.
-            if !architectures.contains(&architecture) && architecture.byte_order() == Architecture::NATIVE.byte_order()
-            {
+            if !architectures.contains(&architecture) {
                 architectures.push(architecture);
             }
         }
-        let known: BTreeSet<u32> = Architecture::ALL.iter().map(|one| one.audit_arch()).collect();
-        // AUDIT_ARCH_* has bits that none of them uses.
-        let foreign = (0..).find(|token| !known.contains(token)).unwrap_or(0);
-        let foreign = program.run(&Call { architecture: foreign, ..Call::default() }).action;
+        // No architecture has this one (EM_NONE).
+        let foreign = program.run(&Call { architecture: 0, ..Call::default() }).action;
         let of = |&architecture: &Architecture| ArchitectureSurvey::new(architecture, profile, filter, &program);
         Ok(Survey { architectures: architectures.iter().map(of).collect(), foreign })
-    }
-
-    /// The most instructions that are executed for a call that is allowed whatever its arguments are.
-    #[must_use]
-    pub fn most_for_allowed(&self) -> usize {
-        let calls = self.architectures.iter().flat_map(|one| &one.calls);
-        calls.filter(|call| call.fate == Fate::Always(Action::Allow)).map(|call| call.most).max().unwrap_or(0)
     }
 }
 
@@ -362,7 +346,7 @@ mod tests {
         // The table may learn new ones.
         assert_eq!(native.above(), Some((99, Action::Errno(38))));
         assert!(matches!(native.unnamed[..], [(335.., 0x3fff_ffff, Action::Errno(38))]), "{:?}", native.unnamed);
-        assert_eq!(survey.most_for_allowed(), 6);
+        assert_eq!(native.most_for_allowed(), 6);
     }
 
     /// What the text would say, and the program does not do, is not said.
