@@ -22,6 +22,7 @@ mod refused;
 mod reliability;
 mod rootfs;
 mod rootless;
+mod seccomp;
 mod security;
 mod settings;
 mod sysctls;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> Vec<Case> {
         exec::cases(),
         commands::cases(),
         security::cases(),
+        seccomp::cases(),
         races::cases(),
         engines::cases(),
         errors::cases(),
