@@ -170,7 +170,7 @@ fn drop_inner_names(rows: &mut BTreeMap<&str, Vec<u16>>) {
     for name in names {
         let outer = name.strip_suffix("_time32").or(name.strip_suffix("32")).and_then(|short| rows.get(short).cloned());
         let (Some(outer), Some(inner)) = (outer, rows.get_mut(name)) else { continue };
-        for (inner, outer) in inner.iter_mut().zip(outer).filter(|(inner, outer)| **inner == *outer) {
+        for (inner, _) in inner.iter_mut().zip(outer).filter(|(inner, outer)| **inner == *outer) {
             *inner = NONE;
         }
         if inner.iter().all(|number| *number == NONE) {
