@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::{Bundle, Output, Test, eventually};
 use crate::case::{Case, UNFILTERED, case};
+use crate::cases::process::status_line;
 use crate::expect::{Verdict, check, contains, lacks, same, skip, some};
 use crate::kind::Kind;
 
@@ -57,6 +58,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .differs(Kind::Crun, "refuses it"),
         case("rootless/in-user-namespace", "root of a user namespace, as under rootless Podman", in_user_namespace),
         case("rootless/two", "two containers of one user", two),
+        case("rootless/seccomp", "a seccomp profile, also if the process may gain privileges", seccomp),
     ];
     cases.into_iter().map(|case| case.needs(&[UNFILTERED])).collect()
 }
@@ -426,6 +428,19 @@ fn in_user_namespace(t: &Test) -> Verdict {
     command.arg(runtime.get_program()).args(runtime.get_args());
     let out = as_user(t, command)?.exits(0)?.stdout()?;
     same("output", out.split_whitespace().collect::<Vec<_>>(), ["0", "0", "12345", "1", "fine"])
+}
+
+fn seccomp(t: &Test) -> Verdict {
+    for privileges in [true, false] {
+        let profile =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]});
+        let b = bundle(t)?.set("/linux/seccomp", profile).set("/process/noNewPrivileges", json!(privileges));
+        let out = stdout(&b.args(&["cat", "/proc/self/status"]))?;
+        same("Seccomp", status_line(&out, "Seccomp")?, "2")?;
+        same("Seccomp_filters", status_line(&out, "Seccomp_filters")?, "1")?;
+        same("NoNewPrivs", status_line(&out, "NoNewPrivs")?, if privileges { "1" } else { "0" })?;
+    }
+    Ok(())
 }
 
 fn two(t: &Test) -> Verdict {

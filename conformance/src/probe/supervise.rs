@@ -43,10 +43,10 @@ const RECEIVE: u64 = 0xc050_2100;
 const SEND: u64 = 0xc018_2101;
 const CONTINUE: u32 = 1;
 
-/// A call that no word names goes on. Prints a line for each call: its number, the process, and the first two arguments.
+/// Answers until no process has the filter any more. Prints a line for each call: its number, the process, and the first
+/// two arguments.
 ///
-/// A word is `NUMBER=value:N`, `NUMBER=errno:N`, `NUMBER=continue` or `NUMBER=quit`. Ends when no process has the filter
-/// any more.
+/// An answer is `NUMBER=value:N`, `NUMBER=errno:N`, or `NUMBER=quit` to end without one. A call that has none goes on.
 pub(crate) fn run<'w>(words: impl Iterator<Item = &'w CStr>) -> c_int {
     let answers: Vec<(&str, &str)> = words.filter_map(|word| word.to_str().ok()?.split_once('=')).collect();
     loop {

@@ -1,6 +1,6 @@
 //! What becomes of a call, by action.
 
-use libc::{SYS_getpgrp, SYS_getpid, SYS_getppid, SYS_getsid, SYS_gettid};
+use libc::{SYS_getpgid, SYS_getpid, SYS_getppid, SYS_getsid, SYS_gettid};
 
 use super::*;
 
@@ -25,7 +25,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case("seccomp/default-errno", "defaultErrnoRet is what calls answer that no rule names", default_errno),
         case("seccomp/allow-all", "a profile that allows all is one", allow_all),
-        case("seccomp/status", "the process has one filter, and no_new_privs is as the config says", status),
+        case("seccomp/status", "the process has one filter, and no_new_privs is as the config says", status)
+            .needs(&[UNFILTERED]),
     ]
 }
 
@@ -103,11 +104,11 @@ fn traced(t: &Test) -> Verdict<Bundle<'_>> {
         rule["errnoRet"] = data;
         rule
     };
-    filtered(t, "SCMP_ACT_ALLOW", &[with("getppid", json!(77)), with("getpgrp", json!(0)), with("getsid", Value::Null)])
+    filtered(t, "SCMP_ACT_ALLOW", &[with("getppid", json!(77)), with("getpgid", json!(0)), with("getsid", Value::Null)])
 }
 
 fn trace(t: &Test) -> Verdict {
-    let found = probe(traced(t)?, "trace", &[SYS_getppid, SYS_getpgrp, SYS_getsid].map(|number| call(number, &[])))?;
+    let found = probe(traced(t)?, "trace", &[SYS_getppid, SYS_getpgid, SYS_getsid].map(|number| call(number, &[])))?;
     // The session is that of the first process of the container.
     same("what the tracer was told", found, ["told 77", "told 0", "told 1", "status 0, the last call answered 1"])
 }

@@ -10,7 +10,8 @@ use super::*;
 pub(super) fn cases() -> Vec<Case> {
     const FILTERED_HOOKS: &str = "startContainer hooks are filtered";
     vec![
-        case("seccomp/exec", "a process of exec has the container's profile, and no other filter", exec),
+        case("seccomp/exec", "a process of exec has the container's profile, and no other filter", exec)
+            .needs(&[UNFILTERED]),
         case("seccomp/exec-created", "also before the container's program runs", exec_created),
         case(
             "seccomp/exec-profile-as-at-create",
@@ -34,7 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
             .differs(Kind::Runc, FILTERED_HOOKS)
             .differs(Kind::Crun, FILTERED_HOOKS),
         case("seccomp/exec-with-hooks", "exec in a container with hooks", exec_with_hooks),
-        case("seccomp/run-detached", "run --detach", run_detached),
+        case("seccomp/run-detached", "run --detach", run_detached).needs(&[UNFILTERED]),
     ]
 }
 
@@ -78,7 +79,7 @@ fn exec_created(t: &Test) -> Verdict {
 
 fn exec_as_at_create(t: &Test) -> Verdict {
     let b = running(t, &[errno(&["getsid"], MARK)])?;
-    let b = b.set("/linux/seccomp/syscalls", json!([errno(&["getpgrp"], 99)]));
+    let b = b.set("/linux/seccomp/syscalls", json!([errno(&["getpgid"], 99)]));
     b.save()?;
     same("answer", answered(&b, &[], SYS_getsid)?, MARKED)?;
     let b = b.remove("/linux/seccomp");

@@ -19,7 +19,8 @@ pub(super) fn cases() -> Vec<Case> {
             .differs(Kind::Crun, "takes null for an empty list"),
         case("seccomp/flags-wait-killable", "WAIT_KILLABLE_RECV counts where there is a supervisor", wait_killable)
             .skip(Kind::Runc, "does not know it")
-            .skip(Kind::Crun, "cannot set it with the listener"),
+            .skip(Kind::Crun, "cannot set it with the listener")
+            .needs(&["pidfd_getfd"]),
         case(
             "seccomp/flags-wait-killable-alone",
             "WAIT_KILLABLE_RECV without NOTIFY does no harm",

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::bundle::{Bundle, Output, Test, eventually};
-use crate::case::{Case, case};
+use crate::case::{Case, UNFILTERED, case};
 use crate::cases::process::status_line;
 use crate::expect::{Stop, Verdict, check, same, some};
 use crate::kind::Kind;

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
-use libc::{SYS_getpgrp, SYS_getppid, SYS_getpriority, SYS_getsid};
+use libc::{SYS_getpgid, SYS_getppid, SYS_getpriority, SYS_getsid};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::*;
@@ -15,7 +15,7 @@ use crate::expect::{contains, fail};
 
 pub(super) fn cases() -> Vec<Case> {
     const CREATING: &str = "sends it in create, with the status creating";
-    vec![
+    let mut cases = vec![
         case("seccomp/notify-state", "what the supervisor is told with the descriptor", state)
             .differs(Kind::Runc, CREATING)
             .differs(Kind::Crun, CREATING),
@@ -45,7 +45,17 @@ pub(super) fn cases() -> Vec<Case> {
         case("seccomp/notify-metadata-alone", "listenerMetadata without listenerPath is refused", metadata_alone)
             .differs(Kind::Runc, "takes no notice of it")
             .differs(Kind::Crun, "takes no notice of it"),
-    ]
+    ];
+    cases = cases.into_iter().map(|case| case.needs(&["pidfd_getfd"])).collect();
+    cases.push(
+        case(
+            "seccomp/notify-pidfd-getfd-missing",
+            "without pidfd_getfd the error names it, and nothing is left",
+            pidfd_getfd,
+        )
+        .only(Kind::NoFrills, "the others need it for nothing"),
+    );
+    cases
 }
 
 /// With a listener for the supervisor's descriptor.
@@ -157,25 +167,23 @@ fn no_metadata(t: &Test) -> Verdict {
 }
 
 fn answers(t: &Test) -> Verdict {
-    let (b, listener) = asking(t, &["getppid", "getpgrp", "getsid", "getpriority"])?;
+    let (b, listener) = asking(t, &["getppid", "getpgid", "getsid", "getpriority"])?;
     let calls = [
         call(SYS_getppid, &[77, u64::MAX]),
-        call(SYS_getpgrp, &[]),
+        call(SYS_getpgid, &[]),
         call(SYS_getsid, &[]),
         call(SYS_getpriority, &[99]),
     ];
     let b = with_calls(b, &calls);
     let answers =
-        [format!("{SYS_getppid}=value:4711"), format!("{SYS_getpgrp}=errno:{MARK}"), format!("{SYS_getsid}=value:0")];
+        [format!("{SYS_getppid}=value:4711"), format!("{SYS_getpgid}=errno:{MARK}"), format!("{SYS_getsid}=value:0")];
     let (output, state, asked) = while_supervised(&b, &listener, &answers, || b.run())?;
     // The last goes on: the kernel's own answer.
     output.exits(0)?.prints("4711\n-1234\n0\n-22\n")?;
     let line = |number, first: u64, second: u64| format!("{number} {} {first} {second}", state["pid"]);
     same("calls", asked.len(), 4)?;
     same("asked", asked.first(), Some(&line(SYS_getppid, 77, u64::MAX)))?;
-    check(asked.last().is_some_and(|asked| asked.starts_with(&line(SYS_getpriority, 99, 0)[..6])), || {
-        format!("{asked:?}")
-    })
+    check(asked.last().is_some_and(|asked| asked.starts_with(&format!("{SYS_getpriority} "))), || format!("{asked:?}"))
 }
 
 fn conditions(t: &Test) -> Verdict {
@@ -329,6 +337,15 @@ fn backlog_full(t: &Test) -> Verdict {
     // It takes one that nobody accepts.
     let _first = UnixStream::connect(path)?;
     cannot_tell(&b.sh("echo ran"), "")
+}
+
+fn pidfd_getfd(t: &Test) -> Verdict {
+    let (b, _listener) = asking(t, &["acct"])?;
+    let b = b.sh("echo ran");
+    b.save()?;
+    let output = t.output_of(b.command_without("pidfd_getfd", "run", &[]))?;
+    output.refuses(t, "pidfd_getfd", &[])?.prints("")?;
+    b.is_gone()
 }
 
 fn without_rule(t: &Test) -> Verdict {

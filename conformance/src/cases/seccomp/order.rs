@@ -26,6 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
             "a user, groups and capabilities that the profile lets nobody set",
             user_and_groups,
         )
+        .needs(&[UNFILTERED])
         .skip(Kind::Runc, SET_UP)
         .skip(Kind::Crun, SET_UP),
         case("seccomp/capabilities", "the process has the capabilities that it has without a profile", capabilities),
@@ -34,7 +35,11 @@ pub(super) fn cases() -> Vec<Case> {
             "in a user namespace, also without CAP_SYS_ADMIN and no_new_privs",
             user_namespace,
         ),
-        case("seccomp/profile-as-at-create", "the profile is that of create, whatever config.json says at start", as_at_create),
+        case(
+            "seccomp/profile-as-at-create",
+            "the profile is that of create, whatever config.json says at start",
+            as_at_create,
+        ),
         case("seccomp/execve-killed", "a profile that kills execve: the container does not start", |t| {
             execve_denied(t, "SCMP_ACT_KILL_PROCESS", "kills")
         }),
@@ -151,7 +156,7 @@ const SET_UP: &[&str] = &[
     "getegid",
     "geteuid",
     "getgid",
-    "getpgrp",
+    "getpgid",
     "getpid",
     "getppid",
     "getrandom",
@@ -342,7 +347,8 @@ fn as_at_create(t: &Test) -> Verdict {
     let b = b.remove("/linux/seccomp");
     b.save()?;
     b.start()?;
-    let status = || -> Verdict<String> { Ok(fs::read_to_string(format!("/proc/{}/status", b.pid()?.as_raw_nonzero()))?) };
+    let status =
+        || -> Verdict<String> { Ok(fs::read_to_string(format!("/proc/{}/status", b.pid()?.as_raw_nonzero()))?) };
     eventually("the program runs", || Ok(status_line(&status()?, "Name")? == "sleep"))?;
     same("Seccomp", status_line(&status()?, "Seccomp")?, "2")?;
     b.kill_and_delete()

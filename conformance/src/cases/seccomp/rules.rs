@@ -24,9 +24,17 @@ pub(super) fn cases() -> Vec<Case> {
         case("seccomp/as-the-default", "a rule with the default's action changes nothing", as_default),
         case("seccomp/precedence-first", "of two rules without conditions the first holds", first_of_two),
         case("seccomp/precedence-equal", "EQ precedes what holds for a range, in any order", equal_first),
-        case("seccomp/precedence-arguments", "a later argument precedes an earlier one, in any order", later_argument_first),
+        case(
+            "seccomp/precedence-arguments",
+            "a later argument precedes an earlier one, in any order",
+            later_argument_first,
+        ),
         case("seccomp/precedence-subset", "a rule precedes a later one with more conditions", subset),
-        case("seccomp/contradiction", "two rules with the same conditions and other actions are refused", contradiction),
+        case(
+            "seccomp/contradiction",
+            "two rules with the same conditions and other actions are refused",
+            contradiction,
+        ),
         case("seccomp/names-in-two-rules", "a call that two rules name", two_rules),
     ]
 }
