@@ -64,6 +64,21 @@ impl<'a> SeccompFilter<'a> {
         Ok(Some(SeccompFilter { config, profile, filter }))
     }
 
+    /// The names in rules that do nothing, by architecture: it has no such calls.
+    #[must_use]
+    pub fn passed_over(&self) -> Vec<(Architecture, Vec<&'a str>)> {
+        let native = [Architecture::NATIVE];
+        let others = self.profile.architectures.iter().filter(|one| **one != Architecture::NATIVE);
+        let names = || self.profile.rules.iter().flat_map(|rule| rule.names.iter().copied());
+        let lacking = |one: &Architecture| {
+            let mut lacking: Vec<&'a str> = names().filter(|name| one.number(name).is_none()).collect();
+            lacking.sort_unstable();
+            lacking.dedup();
+            (*one, lacking)
+        };
+        native.iter().chain(others).map(lacking).filter(|(_, lacking)| !lacking.is_empty()).collect()
+    }
+
     /// How many instructions the program has.
     #[must_use]
     pub fn instructions(&self) -> usize {

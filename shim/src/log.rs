@@ -76,6 +76,11 @@ impl Log {
         self.line(Level::Warning, message);
     }
 
+    /// Whether `--debug` was given.
+    pub(crate) fn is_debug(&self) -> bool {
+        self.debug
+    }
+
     /// Tells what is done. `message` is made only when somebody wants it.
     pub(crate) fn debug(&self, message: impl FnOnce() -> String) {
         if self.debug {

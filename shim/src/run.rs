@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::CLONE_NEWPID;
 use nix::sys::prctl::set_child_subreaper;
-use no_frills::{Bundle, Container, CreateOptions, Error, NotifyManager, NotifySocket, Runtime};
+use no_frills::{Bundle, Container, CreateOptions, Error, NotifyManager, NotifySocket, Runtime, SeccompFilter};
 
 use crate::attach::{Attached, Notify, Signals, Terminal};
 use crate::cause::cause;
@@ -157,6 +157,7 @@ impl<'a> Making<'a> {
             log.warning(warning);
         }
         log.debug(|| format!("container {}: process {}", container.id(), container.pid()));
+        log_passed_over(log, &self.bundle);
         Ok(Made { container, pidfd_socket: self.pidfd_socket })
     }
 }
@@ -255,6 +256,20 @@ fn refuse_other_managers(global: &Values) -> Result<(), String> {
     match global.word(&flags::CGROUP_MANAGER) {
         None | Some("cgroupfs") => Ok(()),
         Some(other) => Err(format!("--cgroup-manager {other}: not supported by this version")),
+    }
+}
+
+/// Says which names of system calls in the seccomp profile do nothing.
+fn log_passed_over(log: &Log, bundle: &Bundle) {
+    if !log.is_debug() {
+        return;
+    }
+    // What is wrong with it has been told.
+    let Ok(Some(filter)) = SeccompFilter::new(bundle.config()) else { return };
+    for (architecture, names) in filter.passed_over() {
+        log.debug(|| {
+            format!("seccomp: {} has no system calls of these names: {}", architecture.name(), names.join(", "))
+        });
     }
 }
 

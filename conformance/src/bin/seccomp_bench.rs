@@ -140,7 +140,7 @@ fn bench(runtimes: &Runtimes, rounds: usize) -> Result<(), String> {
             let subject = Subject::new(&world, tool, &tool.name, Some(profile))?;
             let filters = subject.filters(&world)?;
             let count: usize = filters.iter().map(Vec::len).sum();
-            let filters = filters.iter().map(|one| Program::new(one)).collect::<Result<Vec<_>, _>>();
+            let filters = filters.iter().map(Program::new).collect::<Result<Vec<_>, _>>();
             let filters = filters.map_err(|e| format!("{}: {e}", tool.name))?;
             let executed = |number| run(&filters, number).1;
             let most = (0..NUMBERS).map(|number| run(&filters, number)).filter(|(action, _)| *action == Action::Allow);

@@ -60,7 +60,12 @@ pub(super) fn read(linux: &Node<'_, '_>) -> Result<Option<Seccomp>> {
     let default_action = read_action(&node, "defaultAction", "defaultErrnoRet")?;
     let architectures = node.each("architectures", |item| {
         let name = item.text()?;
-        Architecture::from_name(name).map_err(|error| item.error(format!("architecture {name:?}: {error}")))
+        let known = Architecture::from_name(name);
+        let known = known.map_err(|error| item.error(format!("architecture {name:?}: {error}")))?;
+        if known.byte_order() != Architecture::NATIVE.byte_order() {
+            return Err(item.error(format!("{name} has another byte order than this machine")));
+        }
+        Ok(known)
     })?;
     let rules = node.each("syscalls", read_rule)?;
     let seccomp = Seccomp {
@@ -122,7 +127,9 @@ fn read_action(node: &Node<'_, '_>, member: &'static str, errno: &'static str) -
     let errno = node.member(errno)?;
     // As peers have it.
     let default = nix::errno::Errno::EPERM as u64;
-    let data = errno.as_ref().map_or(Ok(default), |errno| errno.unsigned(u16::MAX.into()))? as u16;
+    // The kernel makes a smaller one of it (MAX_ERRNO); a tracer gets all of the 16 bits.
+    let most = if name == "SCMP_ACT_ERRNO" { 4095 } else { u16::MAX.into() };
+    let data = errno.as_ref().map_or(Ok(default), |errno| errno.unsigned(most))? as u16;
     match (Action::from_name(name, data), errno) {
         (None, _) => Err(action.error(format!("unknown action {name:?}"))),
         (Some(known @ (Action::Errno(_) | Action::Trace(_))), _) | (Some(known), None) => Ok(known),
@@ -234,6 +241,10 @@ mod tests {
                 top("architectures", json!(["SCMP_ARCH_Z"])),
                 "/architectures/0: architecture \"SCMP_ARCH_Z\": no such architecture",
             ),
+            (
+                top("architectures", json!(["SCMP_ARCH_X86", "SCMP_ARCH_S390X"])),
+                "/architectures/1: SCMP_ARCH_S390X has another byte order than this machine",
+            ),
             (top("flags", json!(["TSYNC"])), "/flags/0: unknown flag \"TSYNC\""),
             (top("listenerPath", json!("run/agent")), "/listenerPath: must be an absolute path"),
             (top("listenerMetadata", json!("m")), "/listenerMetadata: there is no listenerPath that it could go to"),
@@ -248,8 +259,8 @@ mod tests {
                 "/syscalls/0/errnoRet: SCMP_ACT_KILL takes no errno",
             ),
             (
-                with(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 65536})),
-                "/syscalls/0/errnoRet: expected an integer from 0 to 65535, found 65536",
+                with(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096})),
+                "/syscalls/0/errnoRet: expected an integer from 0 to 4095, found 4096",
             ),
             (
                 argument(json!({"index": 6, "value": 0, "op": "SCMP_CMP_EQ"})),
