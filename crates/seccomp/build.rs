@@ -1,5 +1,8 @@
-//! Makes one table of the names and numbers of system calls on all architectures from the crate `syscall-numbers`,
-//! in the form that src/table.rs describes. What that lacks, or names otherwise, is in the crate `syscalls`.
+//! Makes one table of the names and numbers of system calls on all architectures from the crates `syscall-numbers` and
+//! `syscalls`, in the form that src/table.rs describes.
+//!
+//! Neither crate has all: `syscalls` lacks x32 and the smaller architectures, and some names of aarch64; `syscall-numbers`
+//! lacks calls of x86 and LoongArch, and names others by the kernel's functions.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,48 +10,50 @@ use std::ffi::c_long;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use syscall_numbers::{
-    aarch64, arm, loongarch64, m68k, mips, mips64, mipsn32, powerpc, powerpc64, riscv64, s390x, sh, x32, x86, x86_64,
-};
-use syscalls::arm::Sysno as SysnoArm;
-use syscalls::mips::Sysno as SysnoMips;
-use syscalls::powerpc::Sysno as SysnoPpc;
-use syscalls::riscv64::Sysno as SysnoRiscv;
-use syscalls::x86::Sysno as Sysno86;
+use syscall_numbers::{aarch64, m68k, mips64, mipsn32, powerpc64, s390x, sh, x32, x86_64};
 
 /// An architecture has no such call.
 const NONE: u16 = 0xffff;
 
 type Name = fn(c_long) -> Option<&'static str>;
 
+/// The names of an architecture in the crate `syscalls`, which writes those that are words of Rust as Rust does.
+macro_rules! syscalls {
+    ($architecture:ident) => {
+        |number| {
+            Some(syscalls::$architecture::Sysno::new(usize::try_from(number).ok()?)?.name().trim_start_matches("r#"))
+        }
+    };
+}
+
 /// The columns of the table: their name, what is subtracted from the numbers, and where these come from.
 const COLUMNS: [(&str, c_long, Name); 15] = [
     ("X86_64", 0, x86_64::sys_call_name),
-    ("X86", 0, x86::sys_call_name),
+    ("X86", 0, syscalls!(x86)),
     ("X32", 0x4000_0000, x32::sys_call_name),
     ("AARCH64", 0, aarch64::sys_call_name),
-    ("ARM", 0, arm::sys_call_name),
-    ("RISCV64", 0, riscv64::sys_call_name),
+    ("ARM", 0, syscalls!(arm)),
+    ("RISCV64", 0, syscalls!(riscv64)),
     ("S390X", 0, s390x::sys_call_name),
     ("PPC64", 0, powerpc64::sys_call_name),
-    ("PPC", 0, powerpc::sys_call_name),
-    ("LOONGARCH64", 0, loongarch64::sys_call_name),
-    ("MIPS", 4000, mips::sys_call_name),
+    ("PPC", 0, syscalls!(powerpc)),
+    ("LOONGARCH64", 0, syscalls!(loongarch64)),
+    ("MIPS", 4000, syscalls!(mips)),
     ("MIPS64", 5000, mips64::sys_call_name),
     ("MIPS64N32", 6000, mipsn32::sys_call_name),
     ("M68K", 0, m68k::sys_call_name),
     ("SH", 0, sh::sys_call_name),
 ];
 
-/// Further names of columns: their calls with 32 bits of time have suffixes in the other crate, and x86 and riscv64 lack some
-/// there.
-const FURTHER: [(&str, Name); 5] = [
-    ("X86", |number| Some(Sysno86::new(number.try_into().ok()?)?.name())),
-    ("ARM", |number| Some(SysnoArm::new(number.try_into().ok()?)?.name())),
-    ("PPC", |number| Some(SysnoPpc::new(number.try_into().ok()?)?.name())),
-    ("RISCV64", |number| Some(SysnoRiscv::new(number.try_into().ok()?)?.name())),
-    ("MIPS", |number| Some(SysnoMips::new(number.try_into().ok()?)?.name())),
-];
+/// The name of a call for programs where the crates have the name of the kernel's function, if the architecture has no other
+/// call of that name.
+fn proper(name: &'static str) -> Option<&'static str> {
+    let proper = match name {
+        "fstatat" => "newfstatat",
+        _ => name.strip_suffix("_time32").or(name.strip_suffix("32"))?,
+    };
+    (0..HIGHEST).any(|number| x86_64::sys_call_name(number) == Some(proper)).then_some(proper)
+}
 
 /// No call has a higher number on any architecture, but for the private calls of arm.
 const HIGHEST: c_long = 0xfff;
@@ -114,23 +119,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             *cell = value;
         }
     };
-    for (column, (title, base, names)) in COLUMNS.into_iter().enumerate() {
-        let further = FURTHER.into_iter().find(|one| one.0 == title);
-        for number in 0..=HIGHEST {
-            for name in [names(base + number), further.and_then(|(_, name)| name(base + number))].into_iter().flatten()
-            {
-                // It is the name of an identifier in Rust there.
-                set(name.trim_start_matches("r#"), column, u16::try_from(number)?);
-            }
-            // On an architecture that neither names as its kernel does.
-            if let (None, Some(name)) = (further, names(base + number))
-                && let Some(short) = name.strip_suffix("_time32").or(name.strip_suffix("32"))
-                && (0..=HIGHEST).all(|other| names(base + other) != Some(short))
-            {
-                set(short, column, u16::try_from(number)?);
-            }
+    for (column, (_, base, name)) in COLUMNS.into_iter().enumerate() {
+        let calls: Vec<_> = (0..=HIGHEST).filter_map(|number| Some((name(base + number)?, number))).collect();
+        for &(name, number) in &calls {
+            let proper = proper(name).filter(|proper| calls.iter().all(|call| call.0 != *proper));
+            set(proper.unwrap_or(name), column, u16::try_from(number)?);
         }
-        if names(base + HIGHEST + 1).is_some() {
+        if name(base + HIGHEST + 1).is_some() {
             return Err("a system call has a higher number than the table can hold".into());
         }
     }
@@ -144,7 +139,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, call) in IPC {
         set(name, COLUMNS.len(), BY_IPC | call);
     }
-    drop_inner_names(&mut rows);
 
     let mut code = String::new();
     for (column, (name, ..)) in COLUMNS.iter().enumerate() {
@@ -152,7 +146,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     code += &format!("const MULTIPLEXED: usize = {};\n", COLUMNS.len());
     let names: Vec<&str> = rows.keys().copied().collect();
-    code += &format!("const NAMES: &str = {:?};\n", names.concat());
+    code += &format!("const NAMES: &[u8] = b{:?};\n", names.concat());
     let mut starts = vec![0];
     for name in &names {
         starts.push(starts.last().unwrap_or(&0) + name.len());
@@ -162,19 +156,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     code += &format!("static NUMBERS: [[u16; {width}]; {}] = {numbers:?};\n", numbers.len());
     fs::write(PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("table.rs"), code)?;
     Ok(())
-}
-
-/// Leaves out the names that the kernel has only inside where there is the other.
-fn drop_inner_names(rows: &mut BTreeMap<&str, Vec<u16>>) {
-    let names: Vec<&str> = rows.keys().copied().collect();
-    for name in names {
-        let outer = name.strip_suffix("_time32").or(name.strip_suffix("32")).and_then(|short| rows.get(short).cloned());
-        let (Some(outer), Some(inner)) = (outer, rows.get_mut(name)) else { continue };
-        for (inner, _) in inner.iter_mut().zip(outer).filter(|(inner, outer)| **inner == *outer) {
-            *inner = NONE;
-        }
-        if inner.iter().all(|number| *number == NONE) {
-            rows.remove(name);
-        }
-    }
 }

@@ -8,6 +8,10 @@ use crate::search::Ranges;
 use crate::table::{Multiplexed, Name};
 use crate::{Action, Architecture, Condition, Operator, Rule};
 
+/// How many tests are looked at, so that no profile keeps the compiler busy for long. Equal ones are counted as often as
+/// they occur: what has so many is far too long for the kernel.
+const MOST_STEPS: usize = 1 << 15;
+
 /// The calls of an architecture through which others are reached.
 #[derive(Clone, Copy)]
 pub(crate) struct Multiplexers {
@@ -32,9 +36,15 @@ impl Multiplexers {
 #[derive(Clone, Copy)]
 struct Entry {
     number: u32,
-    rule: usize,
+    rule: u32,
     /// The call is meant that the first argument selects.
     multiplexed: Option<Multiplexed>,
+}
+
+impl Entry {
+    fn rule(&self) -> usize {
+        self.rule as usize
+    }
 }
 
 /// What becomes of the calls of one architecture.
@@ -53,15 +63,22 @@ impl Calls {
     /// What becomes of all numbers from `start` on.
     pub(crate) fn ranges(&self, start: u32) -> Ranges {
         let mut ranges = Ranges::default();
-        ranges.push(start, self.otherwise, 0);
+        let mut next = start;
         for &(number, outcome) in &self.outcomes {
-            ranges.push(number, outcome, u32::from(outcome != self.otherwise));
-            if let Some(next) = number.checked_add(1) {
+            if number > next {
                 ranges.push(next, self.otherwise, 0);
             }
+            ranges.push(number, outcome, u32::from(outcome != self.otherwise));
+            next = number + 1;
         }
-        if let Some(next) = self.highest.and_then(|highest| highest.checked_add(1)) {
-            ranges.push(next, self.above, 0);
+        match self.highest {
+            Some(highest) => {
+                if highest >= next {
+                    ranges.push(next, self.otherwise, 0);
+                }
+                ranges.push(highest + 1, self.above, 0);
+            }
+            None => ranges.push(next, self.otherwise, 0),
         }
         ranges
     }
@@ -83,7 +100,7 @@ impl Compiler<'_, '_> {
             let number = architecture.number_of(name);
             let through = multiplexers.find(name);
             highest = highest.max(number).max(through.map(|(number, _)| number));
-            if self.profile.rules.get(rule).is_none_or(|rule| rule.action == default) {
+            if self.profile.rules.get(rule as usize).is_none_or(|rule| rule.action == default) {
                 continue;
             }
             if let Some((number, multiplexed)) = through {
@@ -122,24 +139,30 @@ impl Compiler<'_, '_> {
     /// What becomes of one call.
     fn outcome(&mut self, architecture: Architecture, entries: &[Entry], otherwise: Node) -> Result<Node, Error> {
         let profile = self.profile;
-        let rule = |entry: &Entry| profile.rules.get(entry.rule);
-        let action = |rule: usize| profile.rules.get(rule).map_or(0, |rule| value(rule.action));
+        let action = |rule: usize| self.actions.get(rule).copied().unwrap_or(otherwise);
         // The first rule without conditions wins, whatever those with conditions say.
         let always = entries.iter().find(|entry| {
-            let is_empty = |conditions: Vec<Condition>| conditions.is_empty();
-            rule(entry).is_some_and(|rule| alternatives(rule, entry, architecture).any(is_empty))
+            profile.rules.get(entry.rule()).is_some_and(|rule| match rule.conditions[..] {
+                [] => entry.multiplexed.is_none(),
+                _ => alternatives(rule, entry, architecture).any(|conditions| conditions.is_empty()),
+            })
         });
         if let Some(entry) = always {
-            return Ok(self.graph.ret(action(entry.rule)));
+            return Ok(action(entry.rule()));
         }
         let mut level = Level::default();
         for entry in entries {
-            let Some(rule) = rule(entry) else { continue };
+            let Some(rule) = profile.rules.get(entry.rule()) else { continue };
             for conditions in alternatives(rule, entry, architecture) {
                 let ways = ways(&conditions, architecture);
+                self.steps += ways.iter().map(Vec::len).sum::<usize>();
+                if self.steps > MOST_STEPS {
+                    let cause = "with the rules before it has more conditions than a filter can hold".to_owned();
+                    return Err(Error { rule: Some(entry.rule()), cause });
+                }
                 for (index, way) in ways.iter().enumerate() {
-                    level.add(way, index + 1 == ways.len(), entry.rule, action).map_err(|other| Error {
-                        rule: Some(entry.rule),
+                    level.add(way, index + 1 == ways.len(), entry.rule(), action).map_err(|other| Error {
+                        rule: Some(entry.rule()),
                         cause: contradiction(other, entry, architecture),
                     })?;
                 }
@@ -147,7 +170,7 @@ impl Compiler<'_, '_> {
         }
         let node = level.build(&mut self.graph, otherwise, action);
         let node = self.graph.simplify(node);
-        self.costs.push((node, entries.iter().map(|entry| entry.rule).collect()));
+        self.costs.push((node, entries.iter().map(Entry::rule).collect()));
         Ok(node)
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn compile_for<'a>(native: Architecture, profile: &Profile<'a>) -> Re
     };
     let mut names = Vec::with_capacity(profile.rules.iter().map(|rule| rule.names.len()).sum());
     let mut unknown = Vec::new();
-    for (rule, one) in profile.rules.iter().enumerate() {
+    for (rule, one) in (0..).zip(&profile.rules) {
         for &text in &one.names {
             match Name::find(text) {
                 Some(name) if is_known(name) => names.push((rule, name)),
@@ -74,7 +74,9 @@ pub(crate) fn compile_for<'a>(native: Architecture, profile: &Profile<'a>) -> Re
         }
     }
 
-    let mut compiler = Compiler { profile, graph: Graph::new(), names, costs: Vec::new() };
+    let mut graph = Graph::new();
+    let actions = profile.rules.iter().map(|rule| graph.ret(value(rule.action))).collect();
+    let mut compiler = Compiler { profile, graph, names, actions, costs: Vec::new(), steps: 0 };
     let root = compiler.root(&architectures)?;
     let instructions = assemble(&compiler.graph, root);
     if instructions.len() > bpf::LONGEST {
@@ -88,9 +90,13 @@ pub(crate) struct Compiler<'p, 'a> {
     pub(crate) profile: &'p Profile<'a>,
     pub(crate) graph: Graph,
     /// Every rule's names.
-    pub(crate) names: Vec<(usize, Name)>,
+    pub(crate) names: Vec<(u32, Name)>,
+    /// Every rule's action.
+    pub(crate) actions: Vec<Node>,
     /// The decisions for arguments, with the rules that take part in them.
     pub(crate) costs: Vec<(Node, Vec<usize>)>,
+    /// How many tests of conditions there were so far.
+    pub(crate) steps: usize,
 }
 
 impl Compiler<'_, '_> {

@@ -246,3 +246,74 @@ fn known_answer(test: &Test, answers: &[(Test, bool)]) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test(relation: Relation, value: u32) -> Test {
+        Test { offset: 16, mask: u32::MAX, relation, value }
+    }
+
+    /// What a graph returns if all words are `bits`, and how many tests that takes.
+    fn run(graph: &Graph, mut node: Node, bits: u32) -> (u32, usize) {
+        let mut tests = 0;
+        loop {
+            match graph.decision(node) {
+                Decision::Return(value) => return (value, tests),
+                Decision::Branch { test, yes, no } => node = if test.holds(bits) { yes } else { no },
+            }
+            tests += 1;
+        }
+    }
+
+    #[test]
+    fn equal_nodes_are_one() {
+        let mut graph = Graph::new();
+        let (a, b) = (graph.ret(1), graph.ret(2));
+        let one = graph.branch(test(Relation::Greater, 4), a, b);
+        assert_eq!(graph.branch(test(Relation::GreaterOrEqual, 5), a, b), one);
+        assert_eq!(graph.branch(test(Relation::Equal, 5), a, a), a);
+        assert_eq!(graph.branch(test(Relation::GreaterOrEqual, 0), a, b), a);
+        assert_eq!(graph.branch(test(Relation::Greater, u32::MAX), a, b), b);
+    }
+
+    #[test]
+    fn simplifying_changes_no_answer() {
+        let masked = |mask, value| Test { mask, ..test(Relation::Equal, value) };
+        // Every pair and triple of tests, each with an end of its own.
+        let all = [
+            test(Relation::Equal, 0),
+            test(Relation::Equal, 5),
+            test(Relation::Equal, 6),
+            test(Relation::Equal, u32::MAX),
+            test(Relation::Greater, 5),
+            test(Relation::GreaterOrEqual, 5),
+            test(Relation::Greater, 0),
+            test(Relation::GreaterOrEqual, u32::MAX),
+            masked(0, 0),
+            masked(4, 0),
+            masked(4, 4),
+            masked(6, 4),
+        ];
+        let mut graph = Graph::new();
+        let mut fewer = 0;
+        let number = all.len();
+        for triple in 0..number * number * number {
+            let [a, b, c] = [triple / number / number, triple / number % number, triple % number].map(|one| &all[one]);
+            let ends: Vec<Node> = (0..8).map(|value| graph.ret(value)).collect();
+            let last = |graph: &mut Graph, from: usize| graph.branch(*c, ends[from], ends[from + 1]);
+            let sides = [last(&mut graph, 0), last(&mut graph, 2), last(&mut graph, 4), last(&mut graph, 6)];
+            let [yes, no] = [[sides[0], sides[1]], [sides[2], sides[3]]].map(|[yes, no]| graph.branch(*b, yes, no));
+            let whole = graph.branch(*a, yes, no);
+            let simple = graph.simplify(whole);
+            for bits in [0, 1, 4, 5, 6, 7, u32::MAX - 1, u32::MAX] {
+                let (before, after) = (run(&graph, whole, bits), run(&graph, simple, bits));
+                assert_eq!(before.0, after.0, "{a:?} {b:?} {c:?} {bits}");
+                assert!(after.1 <= before.1);
+                fewer += usize::from(after.1 < before.1);
+            }
+        }
+        assert!(fewer > 1000, "{fewer}");
+    }
+}

@@ -28,6 +28,8 @@ enum End {
     Further(Level),
 }
 
+use End::{Decided, Further, Open};
+
 impl Level {
     /// Adds a way in which a rule can match, after all those of earlier rules. `whole` says that it is the one that
     /// tests everything which the rule's conditions say.
@@ -39,7 +41,7 @@ impl Level {
         way: &[Step],
         whole: bool,
         rule: usize,
-        action: impl Fn(usize) -> u32 + Copy,
+        action: impl Fn(usize) -> Node + Copy,
     ) -> Result<(), usize> {
         let Some((step, rest)) = way.split_first() else { return Ok(()) };
         let fork = self.fork(step);
@@ -75,12 +77,12 @@ impl Level {
     }
 
     /// The decisions as a graph; where no rule matches they lead to `otherwise`.
-    pub(crate) fn build(&self, graph: &mut Graph, otherwise: Node, action: impl Fn(usize) -> u32 + Copy) -> Node {
+    pub(crate) fn build(&self, graph: &mut Graph, otherwise: Node, action: impl Fn(usize) -> Node + Copy) -> Node {
         let mut next = otherwise;
         for fork in self.0.iter().rev() {
             let mut side = |end: &End| match end {
                 Open => next,
-                Decided(rule) => graph.ret(action(*rule)),
+                Decided(rule) => action(*rule),
                 Further(level) => level.build(graph, next, action),
             };
             let yes = side(&fork.yes);
@@ -90,5 +92,3 @@ impl Level {
         next
     }
 }
-
-use End::{Decided, Further, Open};

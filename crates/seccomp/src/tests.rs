@@ -383,6 +383,9 @@ fn calls_that_are_newer_than_the_profile() {
         let filter = on_x86_64(&with(default, &[], &[rule(&["read"], EPERM, &[])]));
         assert_eq!(of(&filter, X86_64, "write", &[]), default);
     }
+    // Then nothing is to be added: what x86_64 without x32 does not know is killed.
+    let filter = on_x86_64(&with(ENOSYS, &[], &rules));
+    assert_eq!(of_number(&filter, X86_64, 0x8000_0000, [0; 6]), Action::KillThread);
     let filter = compile_for(Architecture::Mipsel, &with(EPERM, &[], &rules)).unwrap();
     assert_eq!(of(&filter, Architecture::Mipsel, "process_madvise", &[]), Action::Errno(89));
     // On s390x 0 stands for a call that the kernel does not know.
@@ -412,18 +415,29 @@ fn errors() {
     assert_eq!((error.rule, error.to_string().as_str()), (Some(0), "no system call has an argument 6"));
 }
 
-/// Rules of which each needs a test, and decides otherwise than its neighbours.
+/// Actions that occur again after some distance, of many kinds.
+fn action_of(value: u64) -> Action {
+    Action::Errno((value * value % 997 + 2) as u16)
+}
+
+/// Rules of which each needs a test.
 fn many(count: u64) -> Vec<Rule<'static>> {
-    let action = |value| Action::Errno((value % 1000 + 2) as u16);
-    (0..count).map(|value| rule(&["openat"], action(value), &[when(1, Operator::Equal, value)])).collect()
+    (0..count).map(|value| rule(&["openat"], action_of(value), &[when(1, Operator::Equal, value)])).collect()
 }
 
 #[test]
 fn long_programs() {
     let filter = on_x86_64(&with(EPERM, &[], &many(2000)));
     assert!(filter.instructions.len() < bpf::LONGEST);
-    for value in [0, 1, 254, 255, 256, 1000, 1998, 1999] {
-        assert_eq!(of(&filter, X86_64, "openat", &[0, value]), Action::Errno((value % 1000 + 2) as u16));
+    let program = Program::new(filter.instructions.clone()).unwrap();
+    for value in 0..2000 {
+        let call = Call {
+            architecture: X86_64.audit_arch(),
+            number: X86_64.number("openat").unwrap(),
+            arguments: [0, value, 0, 0, 0, 0],
+            ..Call::default()
+        };
+        assert_eq!(program.run(&call).action, action_of(value), "{value}");
     }
     assert_eq!(of(&filter, X86_64, "openat", &[0, 2000]), EPERM);
     assert_eq!(of(&filter, X86_64, "openat", &[0, 1 << 32]), EPERM);
@@ -439,6 +453,13 @@ fn too_long_programs() {
         error.to_string().contains("the kernel takes 4096; the calls of these rules need most: syscalls/1 ("),
         "{error}"
     );
+}
+
+#[test]
+fn far_too_long_programs() {
+    let error = compile_for(X86_64, &with(EPERM, &[], &many(1 << 16))).unwrap_err();
+    assert!(error.rule.is_some());
+    assert!(error.to_string().ends_with("more conditions than a filter can hold"), "{error}");
 }
 
 /// What the kernel finds out of a call when the filter is installed, as `seccomp_is_const_allow` in its kernel/seccomp.c does:

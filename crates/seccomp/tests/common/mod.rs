@@ -6,8 +6,8 @@ use no_frills_seccomp::{Action, Architecture, Call, Condition, Operator, Profile
 /// `AUDIT_ARCH_X86_64` and `AUDIT_ARCH_I386` of linux/audit.h.
 pub(crate) const AUDIT_X86_64: u32 = 0xc000_003e;
 pub(crate) const AUDIT_X86: u32 = 0x4000_0003;
-/// `AUDIT_ARCH_AARCH64`: one that no profile here has.
-pub(crate) const AUDIT_FOREIGN: u32 = 0xc000_00b7;
+/// `AUDIT_ARCH_ALPHA`: one that no profile has.
+pub(crate) const AUDIT_FOREIGN: u32 = 0xc000_9026;
 /// `__X32_SYSCALL_BIT` of asm/unistd.h.
 pub(crate) const X32_BIT: u32 = 0x4000_0000;
 

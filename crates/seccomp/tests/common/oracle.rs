@@ -4,7 +4,7 @@ use std::io::{Read as _, Seek as _};
 
 use libseccomp::error::SeccompError;
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
-use no_frills_seccomp::{Action, Architecture, Condition, Instruction, Operator, Profile};
+use no_frills_seccomp::{Action, Condition, Instruction, Operator, Profile};
 
 /// A profile in libseccomp.
 fn filter(profile: &Profile) -> Result<ScmpFilterContext, SeccompError> {
@@ -14,10 +14,10 @@ fn filter(profile: &Profile) -> Result<ScmpFilterContext, SeccompError> {
     for one in &profile.architectures {
         filter.add_arch(one.name().parse()?)?;
     }
-    // runc counts the names. With x32 and a name that x86_64 lacks, libseccomp 2.5 forgets to load the call's number if it
-    // makes no tree.
+    // runc counts the names. If libseccomp 2.5 makes no tree, it forgets to load the number for architectures that lack the
+    // first of the names.
     let names: usize = profile.rules.iter().map(|rule| rule.names.len()).sum();
-    if names > 32 || profile.architectures.contains(&Architecture::X32) && names > 0 {
+    if names > 32 || !profile.architectures.is_empty() && names > 0 {
         filter.set_ctl_optimize(2)?;
     }
     for rule in profile.rules.iter().filter(|rule| rule.action != profile.default_action) {
