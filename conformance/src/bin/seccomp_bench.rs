@@ -142,16 +142,18 @@ fn bench(runtimes: &Runtimes, rounds: usize) -> Result<(), String> {
             let count: usize = filters.iter().map(Vec::len).sum();
             let filters = filters.iter().map(Program::new).collect::<Result<Vec<_>, _>>();
             let filters = filters.map_err(|e| format!("{}: {e}", tool.name))?;
-            let executed = |number| run(&filters, number).1;
-            let most = (0..NUMBERS).map(|number| run(&filters, number)).filter(|(action, _)| *action == Action::Allow);
-            let most = most.map(|(_, executed)| executed).max().unwrap_or(0);
+            let executed = |number| run(&filters, number, 0).1;
+            // What is the same for all zeros and all ones does not depend on arguments.
+            let plain = (0..NUMBERS).map(|number| [0, u64::MAX].map(|argument| run(&filters, number, argument)));
+            let allowed = plain.filter(|[zeros, ones]| zeros == ones && zeros.0 == Action::Allow);
+            let most = allowed.map(|[(_, executed), _]| executed).max().unwrap_or(0);
             println!(
                 "{:12} {count:>12} {:>8} {:>8} {most:>22}",
                 tool.name,
                 executed(libc::SYS_getppid as u32),
                 executed(libc::SYS_openat as u32)
             );
-            programs.push((0..NUMBERS).map(|number| run(&filters, number).0).collect::<Vec<_>>());
+            programs.push((0..NUMBERS).map(|number| run(&filters, number, 0).0).collect::<Vec<_>>());
         }
         for (tool, theirs) in tools.iter().zip(&programs).skip(1) {
             tell_differences(&programs[0], &tool.name, theirs);
@@ -369,14 +371,14 @@ fn quantile(samples: &[f64], part: f64) -> f64 {
 /// More than any kernel has.
 const NUMBERS: u32 = 512;
 
-/// What several filters together do with a call of this architecture whose arguments are zero: the kernel runs all of
+/// What several filters together do with a call of this architecture whose arguments are all the same: the kernel runs all of
 /// them, and the strictest action counts. With it, the instructions that are executed.
-fn run(filters: &[Program<'_>], number: u32) -> (Action, usize) {
+fn run(filters: &[Program<'_>], number: u32, argument: u64) -> (Action, usize) {
     #[cfg(target_arch = "x86_64")]
     const AUDIT_ARCH: u32 = 0xc000_003e;
     #[cfg(target_arch = "aarch64")]
     const AUDIT_ARCH: u32 = 0xc000_00b7;
-    let call = Call { number, architecture: AUDIT_ARCH, ..Call::default() };
+    let call = Call { number, architecture: AUDIT_ARCH, arguments: [argument; 6], ..Call::default() };
     let outcomes: Vec<_> = filters.iter().map(|filter| filter.run(&call)).collect();
     // Actions are ordered as signed numbers.
     let strictest = outcomes.iter().map(|outcome| outcome.result.cast_signed()).min().unwrap_or(0x7fff_0000);
