@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 
-use crate::compile::{CompileOptions, Program, compile};
+use crate::compile::{CompileOptions, Program, compile_but_filter};
 use crate::config::Config;
 use crate::container::CreateOptions;
 use crate::error::{Error, Result};
@@ -71,10 +71,13 @@ impl Bundle {
     /// With the pointer of a setting that cannot be compiled.
     pub fn plan(&self, id: &str, options: &CreateOptions) -> Result<Program> {
         let notify = options.notify.then(|| Path::new("/run/no-frills").join(id).join("notify"));
-        self.plan_with(id, options, notify.as_deref())
+        let program = self.plan_with(id, options, notify.as_deref())?;
+        program.filter()?;
+        Ok(program)
     }
 
-    /// As [`plan`](Bundle::plan), for a container in a state root.
+    /// As [`plan`](Bundle::plan), for a container in a state root. Whether there can be such a filter is left to
+    /// [`Program::filter`].
     pub(crate) fn plan_with(&self, id: &str, options: &CreateOptions, notify: Option<&Path>) -> Result<Program> {
         let options = CompileOptions {
             bundle: &self.directory,
@@ -84,7 +87,7 @@ impl Bundle {
             listen_fds: options.listen_fds,
             notify,
         };
-        Ok(compile(&self.config, &options)?)
+        Ok(compile_but_filter(&self.config, &options)?)
     }
 
     /// The same for a caller that is root of a user namespace alone.

@@ -196,7 +196,7 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
     let config = Config::from_json(document)?;
     config.check_ids(&process.process)?;
     security::check(&process.process)?;
-    let mut program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()))?;
+    let mut program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
     // An ordinary user's container, as it was created.
     if record.owner_uid != 0 && may_not_set_groups(record.process.map(|process| process.pid))? {
         program = program.without_setgroups()?;
@@ -232,6 +232,7 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
         let Some(stat) = ProcessStat::read(conversation.pid())? else {
             return Err(conversation.ended());
         };
+        conversation.provide_filter()?;
         conversation.settle()?;
         // Before the program runs, which may end at once.
         if let Some(path) = &options.pid_file {

@@ -29,7 +29,6 @@ use no_frills_sys::seccomp::{self, NEW_LISTENER, WAIT_KILLABLE_RECV};
 use no_frills_sys::{memfd, pidfd, socket as datagram};
 use serde::Serialize;
 
-use crate::compile::{Listener, Program};
 use crate::config::{Config, ConfigError, SECCOMP_FLAGS};
 use crate::error::{Error, Result};
 use crate::hooks::Told;
@@ -126,14 +125,14 @@ impl Handover {
 }
 
 /// Goes on only if a filter can do what it is asked for: the kernel has its actions, and somebody may listen.
-pub(crate) fn check(config: &Config, program: &Program) -> Result<()> {
+pub(crate) fn check(config: &Config) -> Result<()> {
     // As all kernels have the others that this runtime works with.
     const NEWER: [(Action, u32, &str); 3] = [
         (Action::KillProcess, SECCOMP_RET_KILL_PROCESS, "SCMP_ACT_KILL_PROCESS"),
         (Action::Log, SECCOMP_RET_LOG, "SCMP_ACT_LOG"),
         (Action::Notify, SECCOMP_RET_USER_NOTIF, "SCMP_ACT_NOTIFY"),
     ];
-    let (Some(filtered), Some(seccomp)) = (&program.filtered, &config.linux.seccomp) else { return Ok(()) };
+    let Some(seccomp) = &config.linux.seccomp else { return Ok(()) };
     let refused = |pointer: String, message: String| Err(Error::from(ConfigError::new(pointer, message)));
     let rules =
         seccomp.rules.iter().enumerate().map(|(index, rule)| (rule.action, format!("/syscalls/{index}/action")));
@@ -147,13 +146,16 @@ pub(crate) fn check(config: &Config, program: &Program) -> Result<()> {
             return refused(format!("/linux/seccomp{place}"), format!("this kernel does not know {name}"));
         }
     }
-    let Some(listener) = &filtered.listener else { return Ok(()) };
-    match std::fs::metadata(&listener.path) {
+    if !seccomp.notifies() {
+        return Ok(());
+    }
+    let path = &seccomp.listener_path;
+    match std::fs::metadata(path) {
         Ok(found) if found.file_type().is_socket() => Ok(()),
-        Ok(_) => refused(POINTER.to_owned(), format!("{:?} is no socket", listener.path)),
+        Ok(_) => refused(POINTER.to_owned(), format!("{path:?} is no socket")),
         Err(error) => Err(Error::System {
             pointer: POINTER.to_owned(),
-            action: format!("looking for the agent's socket {:?}", listener.path),
+            action: format!("looking for the agent's socket {path:?}"),
             errno: Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32)),
         }),
     }
@@ -206,13 +208,13 @@ struct ProcessState<'a> {
 
 impl Agent {
     /// Connects to it, which it may refuse, and before anything depends on it.
-    pub(crate) fn connect(listener: &Listener) -> Result<Agent> {
+    pub(crate) fn connect(path: &str, metadata: &str) -> Result<Agent> {
         let failed = |action: &str, errno| Error::System {
             pointer: POINTER.to_owned(),
-            action: format!("{action} {:?}", listener.path),
+            action: format!("{action} {path:?}"),
             errno,
         };
-        let address = UnixAddr::new(Path::new(&listener.path)).map_err(|errno| failed("addressing", errno))?;
+        let address = UnixAddr::new(Path::new(path)).map_err(|errno| failed("addressing", errno))?;
         let stream = || -> nix::Result<OwnedFd> {
             let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
             setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(AGENT_DEADLINE.as_secs() as i64, 0))?;
@@ -220,7 +222,7 @@ impl Agent {
             Ok(socket)
         };
         let socket = stream().map_err(|errno| failed("connecting to", errno))?;
-        Ok(Agent { path: listener.path.clone(), metadata: listener.metadata.clone(), socket })
+        Ok(Agent { path: path.to_owned(), metadata: metadata.to_owned(), socket })
     }
 
     /// What it is told of a process.

@@ -116,7 +116,7 @@ impl Inside<'_> {
     /// Starts an init that joins the container and becomes the hook.
     fn start(&self, moment: Moment, status: Status, hook: &Hook, streams: [BorrowedFd<'_>; 3]) -> Result<Child> {
         let options = CompileOptions::new(&self.record.bundle, self.id);
-        let program = compile_hook(self.config, &options, moment, hook)?;
+        let program = compile_hook(self.config, &options, moment, hook);
         let sources = open_first(&program, Some(self.process))?;
         let mut init = Init::new(&program, &hook.path, sources, Some(self.process))?;
         let given = Descriptors { streams: streams.map(Some), preserve_fds: 0, preserved: &[] };

@@ -8,6 +8,7 @@
 //!                             <----   Network      (where devices are moved to)
 //!                             <----   Sync         (set up; the hooks' moment)
 //! Continue                    ---->
+//! Filter + program            ---->
 //!                             <----   Warning, Console
 //!                             <----   Ready
 //! Start | Created             ---->
@@ -31,7 +32,7 @@ use no_frills_sys::pidfd::{self, Exit};
 use no_frills_sys::spawn::{Child, Executable, Failure, Spawn, spawn};
 use no_frills_sys::{limits, mount, socket};
 
-use crate::compile::{Forks, IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
+use crate::compile::{Filtered, Forks, IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
 use crate::config::{CAPABILITIES, NAMESPACES, namespace};
 use crate::error::{Error, Explained, Pointed, Result};
 use crate::handover::{Agent, Failed, Handover, filter_refused};
@@ -82,6 +83,7 @@ pub(crate) struct Init<'p> {
     /// A netlink socket of the container's network namespace.
     pub(crate) network: Option<OwnedFd>,
     ready: bool,
+    filter: Option<Filtered>,
 }
 
 /// Opens what a program needs first, before anything is made.
@@ -115,6 +117,7 @@ impl<'p> Init<'p> {
             console: None,
             network: None,
             ready: false,
+            filter: None,
         })
     }
 
@@ -200,6 +203,25 @@ impl<'p> Init<'p> {
         self.send_further_sources()
     }
 
+    /// Gives it its filter, which is compiled while it is at work. It needs it when it has nothing else left to do.
+    pub(crate) fn provide_filter(&mut self) -> Result<()> {
+        self.filter = self.program.filter()?;
+        let Some(Filtered { program, flags, .. }) = &self.filter else { return Ok(()) };
+        let message = Message { detail: (*flags).into(), ..Message::new(Kind::Filter) };
+        let mut head = [0; MESSAGE_MAX];
+        let length = message.encode(&mut head);
+        let head = head.get(..length).unwrap_or(&head);
+        match socket::send(&self.parent, &[head, program], &[]) {
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => self.follow(Kind::Failed),
+            result => result.map_err(Error::system("sending the filter to init")),
+        }
+    }
+
+    /// Whether its filter has a listener.
+    pub(crate) fn has_listener(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.listener.is_some())
+    }
+
     /// Returns when it is the process that will run the program, and has nothing else left to do.
     pub(crate) fn settle(&mut self) -> Result<()> {
         if self.program.forks != Forks::Last {
@@ -215,14 +237,14 @@ impl<'p> Init<'p> {
         self.set_scheduling()?;
         let kind = if self.program.forks == Forks::Last { Kind::Continue } else { Kind::Start };
         let message = Message { detail: ignored_signals, ..Message::new(kind) };
-        let Some(filtered) = &self.program.filtered else {
+        let Some(Filtered { listener, .. }) = self.filter.take() else {
             self.tell(&message, &[])?;
             return self.follow(Kind::Start);
         };
-        if filtered.listener.is_some() {
+        if listener.is_some() {
             self.follow(Kind::Ready)?;
         }
-        let mut agent = filtered.listener.as_ref().map(Agent::connect).transpose()?;
+        let mut agent = listener.map(|to| Agent::connect(&to.path, &to.metadata)).transpose()?;
         let handover = Handover::new()?;
         self.tell(&message, &[handover.descriptor()])?;
         if let (Some(_), Some(child)) = (&agent, &self.child) {
@@ -677,7 +699,9 @@ pub(crate) fn step_failed(program: &Program, name: &str, message: &Message<'_>) 
         {
             program_failed(name, errno)
         }
-        Some(Step::InstallFilter { flags, .. }) if message.call == call::SECCOMP => filter_refused(flags, errno),
+        Some(Step::InstallFilter {}) if message.call == call::SECCOMP => {
+            filter_refused(program.seccomp.as_ref().map_or(0, |seccomp| seccomp.flags), errno)
+        }
         Some(Step::SetUser { .. }) if message.call == call::SETGROUPS => Error::Step {
             pointer: "/process/user/additionalGids".to_owned(),
             action: "setting the additional groups".to_owned(),

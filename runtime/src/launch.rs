@@ -83,7 +83,7 @@ pub(crate) fn launch<'i>(
         program = program.unprivileged(caller)?;
     }
     security::check(&bundle.config().process)?;
-    handover::check(bundle.config(), &program)?;
+    handover::check(bundle.config())?;
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
     let owner = owner.as_raw();
     let attempt = Attempt { directory, bundle, options, goal, owner, console_socket: console_socket.as_ref() };
@@ -154,8 +154,8 @@ impl Attempt<'_> {
             own_pids: config.makes_namespace(namespace::PID),
             notify: options.notify,
             hooks: config.hooks.any(&Moment::LATER),
-            filtered: program.filtered.is_some(),
-            listener: program.filtered.as_ref().is_some_and(|filtered| filtered.listener.is_some()),
+            filtered: program.seccomp.is_some(),
+            listener: false,
             process: None,
             resctrl: class.as_ref().map(Class::own_directories).unwrap_or_default(),
         };
@@ -221,6 +221,8 @@ impl Attempt<'_> {
                 }
                 launch.init.tell(&Message::new(Kind::Continue), &[])?;
             }
+            launch.init.provide_filter()?;
+            launch.record.listener = launch.init.has_listener();
             if program.mounts_devices {
                 launch.init.follow(Kind::Ready)?;
                 launch.set_devices(cgroup_dir.as_ref())?;

@@ -224,6 +224,8 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         | Step::Sync {}
         | Step::MoveRoot {}
         | Step::UseCurrentRoot {}
+        | Step::ReceiveFilter {}
+        | Step::InstallFilter {}
         | Step::ResetAffinity {}
         | Step::SetUnconfined {}
         | Step::JoinSessionKeyring {}
@@ -324,10 +326,6 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         Step::SetRlimit { resource, soft, hard } => {
             vec![Shown::word("resource", rlimit(resource)), Shown::limit("soft", soft), Shown::limit("hard", hard)]
         }
-        Step::InstallFilter { program, flags: bits } => vec![
-            Shown::number("instructions", program.count() as u64 / 2),
-            Shown::flags("flags", bits.into(), FILTER_FLAGS),
-        ],
         Step::Execute { arguments, environment } => {
             vec![Shown::texts("arguments", arguments), Shown::texts("environment", environment)]
         }
@@ -476,6 +474,14 @@ impl Program {
             pointer: Pointer::item("/process/rlimits", index),
             name: "raise_rlimit",
             fields: vec![Shown::word("resource", rlimit(*resource)), Shown::limit("hard", *hard)],
+        }));
+        deeds.extend(self.filter().ok().flatten().map(|filter| Deed {
+            pointer: Pointer::to("/linux/seccomp"),
+            name: "compile_filter",
+            fields: vec![
+                Shown::number("instructions", filter.program.len() as u64 / 8),
+                Shown::flags("flags", filter.flags.into(), FILTER_FLAGS),
+            ],
         }));
         deeds.extend(self.scheduler.map(|scheduler| Deed {
             pointer: Pointer::SCHEDULER,
@@ -812,7 +818,8 @@ fn action(step: &Step<'_>) -> String {
         Step::SetAffinity { cpus, .. } => format!("moving to CPUs {}", number_list(*cpus)),
         Step::SetUnconfined {} => "leaving the program unconfined by AppArmor".to_owned(),
         Step::ResetAffinity {} => "moving to all CPUs of the cgroup".to_owned(),
-        Step::InstallFilter { .. } => "installing the seccomp filter".to_owned(),
+        Step::ReceiveFilter {} => "receiving the seccomp filter".to_owned(),
+        Step::InstallFilter {} => "installing the seccomp filter".to_owned(),
         Step::Execute { .. } => "executing the program".to_owned(),
     }
 }

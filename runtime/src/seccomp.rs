@@ -58,7 +58,7 @@ impl<'a> SeccompFilter<'a> {
     /// # Errors
     /// With the pointer of a rule that cannot be compiled, or of `linux.seccomp` when the program would be too long.
     pub fn new(config: &'a Config) -> Result<Option<SeccompFilter<'a>>, ConfigError> {
-        let Some(config) = &config.linux.seccomp else { return Ok(None) };
+        let Some(config) = config.linux.seccomp.as_deref() else { return Ok(None) };
         let profile = config.profile();
         let filter = compile_profile(&profile)?;
         Ok(Some(SeccompFilter { config, profile, filter }))

@@ -20,7 +20,7 @@ use nix::sys::socket::{
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, call};
 use no_frills_sys::{pidfd, socket};
 
-use crate::compile::{CompileOptions, Filtered, Program, compile};
+use crate::compile::{CompileOptions, Program, compile_but_filter};
 use crate::config::Config;
 use crate::container::open_process;
 use crate::error::{Error, Result};
@@ -123,12 +123,12 @@ impl<'a> Filter<'a> {
     fn new(directory: &'a Directory, journal: &Journal, record: &'a Record) -> Result<Filter<'a>> {
         let pid = record.process.map(|process| process.pid);
         let program = if record.listener { compiled(directory, journal, record)? } else { None };
-        let (agent, process) = match program {
-            Some(Program { filtered: Some(Filtered { listener: Some(listener) }), .. }) => {
+        let (agent, process) = match program.and_then(|program| program.seccomp) {
+            Some(seccomp) => {
                 let process = open_process(record)?.zip(pid).ok_or(Error::NotRunning)?;
-                (Some(Agent::connect(&listener)?), Some(process))
+                (Some(Agent::connect(&seccomp.listener_path, &seccomp.listener_metadata)?), Some(process))
             }
-            _ => (None, None),
+            None => (None, None),
         };
         let told = Told::new(record, directory.id(), Status::Created, pid);
         Ok(Filter { handover: Handover::new()?, agent, process, told })
@@ -195,7 +195,7 @@ fn failed(directory: &Directory, journal: &Journal, record: &Record, last: &Fail
 fn compiled(directory: &Directory, journal: &Journal, record: &Record) -> Result<Option<Program>> {
     let config = journal.document()?.map(|document| Config::from_json(&document)).transpose()?;
     let options = CompileOptions::new(&record.bundle, directory.id());
-    Ok(config.map(|config| compile(&config, &options)).transpose()?)
+    Ok(config.map(|config| compile_but_filter(&config, &options)).transpose()?)
 }
 
 fn kill(process: &OwnedFd) -> Result<()> {
@@ -224,7 +224,7 @@ mod tests {
         });
         let config = Config::from_value(&spec).unwrap();
         let options = CompileOptions { notify: Some("/notify".as_ref()), ..CompileOptions::new("/b".as_ref(), "x") };
-        let program = compile(&config, &options).unwrap();
+        let program = compile_but_filter(&config, &options).unwrap();
 
         let root = std::env::temp_dir().join(format!("no-frills-start-{}", std::process::id()));
         let directory = Directory::new(&root, "x").unwrap();

@@ -12,6 +12,7 @@
 //! parent                                init
 //!   Setup + [plan, sources...]   --->     executes the steps; on failure: Failed{step, call, errno}
 //!                                <---   Warning{step, ...}, Console + [terminal]   (where a step says so)
+//!   Filter + [BPF program]       --->     (where a step says so)
 //!                                <---   Ready
 //!   Created + [start socket]     --->     waits for a connection, then for Start on it   (create)
 //!   Start                        --->     goes on at once                                (run)

@@ -37,13 +37,16 @@ pub enum Kind {
     Sync = 10,
     /// To init: go on after [`Step::Fork`](crate::Step::Fork) or [`Step::Sync`](crate::Step::Sync).
     Continue = 11,
+    /// To init: the filter of [`Step::InstallFilter`](crate::Step::InstallFilter) follows, two words an instruction; `detail` is
+    /// `SECCOMP_FILTER_FLAG_*`.
+    Filter = 21,
     /// From init: a netlink socket of the container's network namespace is attached.
     Network = 20,
 }
 
 impl Kind {
     fn from_code(code: u8) -> Option<Kind> {
-        const ALL: [Kind; 12] = [
+        const ALL: [Kind; 13] = [
             Kind::Setup,
             Kind::Sources,
             Kind::Created,
@@ -55,6 +58,7 @@ impl Kind {
             Kind::Forked,
             Kind::Sync,
             Kind::Continue,
+            Kind::Filter,
             Kind::Network,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == code)

@@ -633,12 +633,10 @@ steps! {
 
     /// Installs a seccomp filter, seccomp(2), when nothing is left to do but execve(2), so that no filter has to allow
     /// anything else. From then on init and parent have no more to say to each other than [`handover`](crate::handover) holds.
-    66 InstallFilter {
-        /// The BPF program, two words an instruction.
-        program: Words<'a>,
-        /// `SECCOMP_FILTER_FLAG_*`.
-        flags: u32,
-    } calls MMAP CLOSE SECCOMP;
+    66 InstallFilter {} calls MMAP CLOSE SECCOMP;
+
+    /// Receives the filter. It does not come with the plan: the parent compiles it while init is at work.
+    68 ReceiveFilter {} calls MMAP RECVMSG;
 
     /// execve(2) of what [`FindProgram`](Step::FindProgram) found.
     40 Execute {

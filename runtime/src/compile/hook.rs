@@ -3,17 +3,12 @@
 use no_frills_plan::{Step, join};
 
 use super::{Builder, CompileOptions, Forks, Pointer, Program, SourceKind, compile_exec, joining, process, text};
-use crate::config::{Config, ConfigError, Hook, Moment, namespace};
+use crate::config::{Config, Hook, Moment, namespace};
 
 /// Compiles what is done for a createContainer or startContainer hook. The first is a program of the host's, run as root of
 /// the container's user namespace while the host's files are still in view; the second is one of the container's, run as its process
 /// is: with its user, its rights, its limits and, if it has none of its own, its environment (as peers have it).
-pub(crate) fn compile_hook(
-    config: &Config,
-    options: &CompileOptions<'_>,
-    moment: Moment,
-    hook: &Hook,
-) -> Result<Program, ConfigError> {
+pub(crate) fn compile_hook(config: &Config, options: &CompileOptions<'_>, moment: Moment, hook: &Hook) -> Program {
     if moment == Moment::StartContainer {
         let mut process = config.process.clone();
         process.executable = Some(hook.path.clone());
@@ -27,7 +22,7 @@ pub(crate) fn compile_hook(
     let mut steps = Builder::new(config, options);
     let forks = join_with_host_in_view(&mut steps);
     process::become_hook_of_host(&mut steps, hook, forks);
-    Ok(joining(steps, forks))
+    joining(steps, forks)
 }
 
 /// Joins the container's namespaces and goes to the bundle, which the root of a user namespace may not reach: so as who the

@@ -27,6 +27,7 @@ mod tests;
 mod unprivileged;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use no_frills_cgroups::CgroupsPath;
 use no_frills_cgroups::devices::{self, Rule};
@@ -34,9 +35,9 @@ use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
 use crate::config::{
     Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET,
-    NetDevice, Process, Propagation, Scheduler, is_mapped, namespace, propagation,
+    NetDevice, Process, Propagation, Scheduler, Seccomp, is_mapped, namespace, propagation,
 };
-pub(crate) use filter::{Filtered, Listener, compile_profile};
+pub(crate) use filter::{Filtered, compile_profile};
 pub(crate) use hook::compile_hook;
 pub use pointer::Pointer;
 pub use unprivileged::Caller;
@@ -209,8 +210,8 @@ pub struct Program {
     pub(crate) intel_rdt: Option<IntelRdt>,
     /// Whether there is a user namespace of the container's own.
     pub(crate) has_user_namespace: bool,
-    /// Present when the process gets a seccomp filter.
-    pub(crate) filtered: Option<Filtered>,
+    /// The profile of the process's seccomp filter, which is compiled when init is at work.
+    pub(crate) seccomp: Option<Arc<Seccomp>>,
     /// Who makes the container without rights on the host: [`Program::unprivileged`].
     pub(crate) caller: Option<Caller>,
 }
@@ -236,6 +237,13 @@ impl Program {
 /// # Errors
 /// When settings cannot be had together; the error names one of them.
 pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program, ConfigError> {
+    let program = compile_but_filter(config, options)?;
+    program.filter()?;
+    Ok(program)
+}
+
+/// As [`compile`], but whether the seccomp profile can be compiled is left to [`Program::filter`].
+pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) -> Result<Program, ConfigError> {
     let mut steps = Builder::new(config, options);
     steps.begin();
     steps.attach_root();
@@ -247,11 +255,12 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
     steps.enter_root();
     steps.set_sysctls();
     mounts::restrict(&mut steps);
-    process::become_it(&mut steps, Forks::No)?;
+    process::become_it(&mut steps, Forks::No);
     let device_rules = config.linux.device_rules.clone().unwrap_or_default();
     let device_program = devices::compile_container(&device_rules)
         .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
     Ok(Program {
+        seccomp: filter::profile(&steps),
         clone_flags: if forks(config) { 0 } else { config.linux.namespaces & BORN_INTO },
         forks: if forks(config) { Forks::First } else { Forks::No },
         syncs: syncs(config) || !config.linux.net_devices.is_empty(),
@@ -274,7 +283,6 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
         net_devices: config.linux.net_devices.clone(),
         intel_rdt: config.linux.intel_rdt.clone(),
         has_user_namespace: config.linux.own() & namespace::USER != 0,
-        filtered: steps.filtered,
         caller: None,
     })
 }
@@ -283,14 +291,7 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
 ///
 /// All is set up by a process that the container does not see; the one that is born into its pid namespace has nothing
 /// left to do but to become the program (CVE-2016-9962).
-///
-/// # Errors
-/// As [`compile`], of which the container came.
-pub(crate) fn compile_exec(
-    config: &Config,
-    process: &Process,
-    options: &CompileOptions<'_>,
-) -> Result<Program, ConfigError> {
+pub(crate) fn compile_exec(config: &Config, process: &Process, options: &CompileOptions<'_>) -> Program {
     let mut steps = Builder::new(config, options);
     (steps.process, steps.is_exec) = (process, true);
     process::start_on_cpus(&mut steps);
@@ -316,20 +317,21 @@ pub(crate) fn compile_exec(
         steps.push(Pointer::NAMESPACES, &Step::BecomeRoot {});
     }
     process::prepare_exec(&mut steps);
-    process::become_it(&mut steps, forks)?;
-    Ok(Program {
+    process::become_it(&mut steps, forks);
+    Program {
         oom_score_adj: process.oom_score_adj,
         rlimits: rlimits(process),
         scheduler: process.scheduler,
         io_priority: process.io_priority,
         terminal: process.terminal,
         ..joining(steps, forks)
-    })
+    }
 }
 
 /// The program of an init that joins a container.
 fn joining(steps: Builder<'_>, forks: Forks) -> Program {
     Program {
+        seccomp: filter::profile(&steps),
         clone_flags: 0,
         forks,
         syncs: false,
@@ -352,7 +354,6 @@ fn joining(steps: Builder<'_>, forks: Forks) -> Program {
         net_devices: Vec::new(),
         intel_rdt: None,
         has_user_namespace: false,
-        filtered: steps.filtered,
         caller: None,
     }
 }
@@ -378,7 +379,6 @@ struct Builder<'a> {
     /// The places in `mounts` of what init has kept.
     kept: Vec<u32>,
     directory: OpenDirectory,
-    filtered: Option<Filtered>,
 }
 
 /// The directory that init has open for making devices.
@@ -403,7 +403,6 @@ impl<'a> Builder<'a> {
             ready: 0,
             kept: Vec::new(),
             directory: OpenDirectory::None,
-            filtered: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use no_frills_plan::{Step, Texts, Words};
 
 use super::{Builder, CompileOptions, Forks, Pointer, filter, text};
-use crate::config::{CAPABILITIES, ConfigError, Hook};
+use crate::config::{CAPABILITIES, Hook};
 use crate::notify;
 
 /// What is used when the configuration has no umask: the one that peers have.
@@ -41,7 +41,7 @@ fn start_session(steps: &mut Builder<'_>) {
 }
 
 /// From init to the process, step by step with less privilege.
-pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) -> Result<(), ConfigError> {
+pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     let process = steps.process;
     if forks != Forks::Last {
         start_session(steps);
@@ -75,6 +75,7 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) -> Result<(), Con
         // What its caller keeps to is the caller's business; the container's is said by its cgroup.
         steps.push(Pointer::NO_SETTING, &Step::ResetAffinity {});
     }
+    filter::receive(steps);
     steps.ready = steps.plan.count();
     // The last one to be born is ready by being born.
     if forks != Forks::Last {
@@ -98,12 +99,11 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) -> Result<(), Con
         let step = Step::SetRlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard };
         steps.push(Pointer::item("/process/rlimits", index), &step);
     }
-    filter::install(steps)?;
+    filter::install(steps);
     let arguments = join(process.args.iter().map(String::as_str));
     let environment = join(environment.into_iter());
     let step = Step::Execute { arguments: Texts::new(&arguments), environment: Texts::new(&environment) };
     steps.push(Pointer::to("/process/args"), &step);
-    Ok(())
 }
 
 const SELINUX_LABEL: Pointer = Pointer::to("/process/selinuxLabel");

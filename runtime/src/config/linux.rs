@@ -1,5 +1,7 @@
 //! The setting `linux`.
 
+use std::sync::Arc;
+
 use no_frills_cgroups::devices::{Access, Kind, Rule};
 
 use super::intel_rdt::{self, IntelRdt};
@@ -52,7 +54,8 @@ pub(crate) struct Linux {
     pub(crate) intel_rdt: Option<IntelRdt>,
     /// Those that are not zero.
     pub(crate) time_offsets: Vec<TimeOffset>,
-    pub(crate) seccomp: Option<Seccomp>,
+    /// Shared with what is compiled of it.
+    pub(crate) seccomp: Option<Arc<Seccomp>>,
 }
 
 /// One of `namespaces` that has a path.
@@ -143,7 +146,7 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
         net_devices: net_devices::read(&node, own)?,
         intel_rdt: intel_rdt::read(&node)?,
         time_offsets: time_offsets::read(&node, namespaces)?,
-        seccomp: seccomp::read(&node)?,
+        seccomp: seccomp::read(&node)?.map(Arc::new),
     };
     Ok(linux)
 }

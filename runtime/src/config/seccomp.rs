@@ -21,12 +21,18 @@ pub(crate) struct Seccomp {
 /// One of `syscalls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SyscallRule {
-    pub(crate) names: Vec<String>,
+    /// One after the other, with a NUL between two: they are many, and to keep each by itself costs more than to look at it.
+    names: String,
     pub(crate) action: Action,
     pub(crate) conditions: Vec<Condition>,
 }
 
 impl Seccomp {
+    /// Whether a rule asks for notifications, if only of calls that there are not.
+    pub(crate) fn notifies(&self) -> bool {
+        self.default_action == Action::Notify || self.rules.iter().any(|rule| rule.action == Action::Notify)
+    }
+
     /// What is compiled to a filter.
     pub(crate) fn profile(&self) -> Profile<'_> {
         Profile {
@@ -38,12 +44,13 @@ impl Seccomp {
 }
 
 impl SyscallRule {
+    /// The names of the system calls.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.split('\0')
+    }
+
     fn rule(&self) -> Rule<'_> {
-        Rule {
-            names: self.names.iter().map(String::as_str).collect(),
-            action: self.action,
-            conditions: self.conditions.clone(),
-        }
+        Rule { names: self.names().collect(), action: self.action, conditions: self.conditions.clone() }
     }
 }
 
@@ -76,9 +83,7 @@ pub(super) fn read(linux: &Node<'_, '_>) -> Result<Option<Seccomp>> {
         listener_path: read_listener_path(&node)?,
         listener_metadata: node.text_of("listenerMetadata")?.to_owned(),
     };
-    let notifies =
-        seccomp.default_action == Action::Notify || seccomp.rules.iter().any(|rule| rule.action == Action::Notify);
-    match (notifies, seccomp.listener_path.is_empty(), seccomp.listener_metadata.is_empty()) {
+    match (seccomp.notifies(), seccomp.listener_path.is_empty(), seccomp.listener_metadata.is_empty()) {
         (true, true, _) => Err(node.missing("listenerPath")),
         // Somebody meant it to be sent somewhere.
         (_, true, false) => {
@@ -90,13 +95,16 @@ pub(super) fn read(linux: &Node<'_, '_>) -> Result<Option<Seccomp>> {
 
 fn read_rule(node: &Node<'_, '_>) -> Result<SyscallRule> {
     let names = node.required("names")?;
-    let mut all = Vec::with_capacity(names.items()?.len());
+    let mut all = String::with_capacity(16 * names.items()?.len());
     for item in names.items()? {
         let name = item.text()?;
         if name.is_empty() {
             return Err(item.error("must not be empty"));
         }
-        all.push(name.to_owned());
+        if !all.is_empty() {
+            all.push('\0');
+        }
+        all.push_str(name);
     }
     if all.is_empty() {
         return Err(names.error("names no system call"));
@@ -172,7 +180,7 @@ mod tests {
     }
 
     fn accepted(seccomp: &Value) -> Seccomp {
-        Config::from_value(&spec(seccomp)).unwrap().linux.seccomp.unwrap()
+        Config::from_value(&spec(seccomp)).unwrap().linux.seccomp.unwrap().as_ref().clone()
     }
 
     fn refused(seccomp: &Value) -> String {
@@ -197,7 +205,7 @@ mod tests {
         }));
         let condition = Condition { argument: 5, operator: Operator::MaskedEqual, value: u64::MAX, value_two: 7 };
         let rule = |names: &[&str], action, conditions: &[Condition]| SyscallRule {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            names: names.join("\0"),
             action,
             conditions: conditions.to_vec(),
         };

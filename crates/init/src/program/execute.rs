@@ -56,7 +56,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) home: Home,
     /// The file of the memory that is shared with the parent when there is a filter.
     pub(crate) handover: Option<Fd>,
-    pub(crate) filter: Option<Filter<'a>>,
+    /// Flags and program, as they were received.
+    pub(crate) received_filter: Option<(u32, &'static [u8])>,
+    pub(crate) filter: Option<Filter>,
     /// More on a failure: a number, and what the kernel's file system said.
     pub(crate) detail: u64,
     text: [u8; MESSAGE_TEXT_MAX],
@@ -91,6 +93,7 @@ impl<'a> Machine<'a> {
             refused: 0,
             home: Home::new(),
             handover: None,
+            received_filter: None,
             filter: None,
             detail: 0,
             text: [0; MESSAGE_TEXT_MAX],
@@ -293,7 +296,11 @@ impl<'a> Machine<'a> {
             },
             Step::ResetAffinity {} => self.reset_affinity(),
             Step::SetUnconfined {} => self.set_unconfined(),
-            Step::InstallFilter { program, flags } => self.prepare_filter(program, flags),
+            Step::InstallFilter {} => self.prepare_filter(),
+            Step::ReceiveFilter {} => {
+                self.received_filter = Some(talk::receive_filter(self.parent)?);
+                Ok(())
+            }
             Step::Execute { arguments, environment } => Err(self.run_program(arguments, environment)),
         }
     }

@@ -4,7 +4,7 @@ use core::mem::size_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use no_frills_plan::handover::{CALL, ERRNO, LENGTH, LISTENER, STATE, STEP, TAKEN, state};
-use no_frills_plan::{Words, call};
+use no_frills_plan::call;
 
 use crate::arch;
 use crate::execute::Machine;
@@ -12,18 +12,18 @@ use crate::kernel::{self, Failure, Result, errno};
 
 /// A filter to be installed.
 #[derive(Clone, Copy)]
-pub(crate) struct Filter<'a> {
-    program: Words<'a>,
+pub(crate) struct Filter {
+    program: &'static [u8],
     flags: u32,
     /// The step that asked for it.
     step: u32,
     handover: Handover,
 }
 
-impl<'a> Machine<'a> {
+impl Machine<'_> {
     /// Makes all ready for the filter. It is installed when nothing is left to do but to execute the program.
-    pub(crate) fn prepare_filter(&mut self, program: Words<'a>, flags: u32) -> Result<()> {
-        let Some(file) = self.handover.take() else {
+    pub(crate) fn prepare_filter(&mut self) -> Result<()> {
+        let (Some(file), Some((flags, program))) = (self.handover.take(), self.received_filter) else {
             return Err(Failure { call: call::RECVMSG, errno: errno::EPROTO });
         };
         let handover = Handover::map(kernel::map_shared(file, LENGTH)?);
@@ -33,10 +33,10 @@ impl<'a> Machine<'a> {
     }
 }
 
-impl Filter<'_> {
+impl Filter {
     /// Installs it. Afterwards init makes no call but execve. The failure of a step comes with its number.
     pub(crate) fn install(&self) -> core::result::Result<(), (u32, Failure)> {
-        let listener = kernel::seccomp(self.flags, self.program.bytes()).map_err(|failure| (self.step, failure))?;
+        let listener = kernel::seccomp(self.flags, self.program).map_err(|failure| (self.step, failure))?;
         if !self.has_listener() {
             self.handover.set(STATE, state::INSTALLED);
             return Ok(());

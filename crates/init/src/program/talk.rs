@@ -182,6 +182,25 @@ pub(crate) fn receive(socket: Fd) -> Result<Received> {
     Ok(Received { kind: message.kind, detail: message.detail, attached: (count == 1).then_some(attached[0]) })
 }
 
+/// Receives the filter into memory: the flags and the program. A parent that is gone wants no container any more.
+pub(crate) fn receive_filter<'m>(socket: Fd) -> Result<(u32, &'m [u8])> {
+    let base = kernel::map_memory(FILTER_MAX)?;
+    let mut head = [0; HEAD];
+    let (length, _) = receive_into(socket, &mut head, (base, FILTER_MAX), &mut [Fd(-1)])?;
+    if length == 0 {
+        kernel::exit(1);
+    }
+    let Some(Message { kind: Kind::Filter, detail, .. }) = Message::decode(&head) else {
+        return Err(PROTOCOL);
+    };
+    // SAFETY: so many bytes from `base` were received; the memory is never unmapped.
+    let program = unsafe { core::slice::from_raw_parts(base as *const u8, length.saturating_sub(HEAD)) };
+    Ok((detail as u32, program))
+}
+
+/// The longest filter: BPF_MAXINSNS instructions.
+const FILTER_MAX: usize = 4096 * 8;
+
 /// Waits until the parent has done its part. Its end closes when it dies: then the container is not wanted any more.
 /// Returns what it says with it.
 pub(crate) fn await_continue(socket: Fd) -> Result<Received> {
