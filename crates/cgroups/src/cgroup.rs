@@ -189,7 +189,7 @@ impl Cgroup {
     }
 
     /// How many levels there are above this cgroup and beneath the mount.
-    fn levels(&self) -> u32 {
+    pub(crate) fn levels(&self) -> u32 {
         self.relative().components().count() as u32 - 1
     }
 

@@ -61,6 +61,19 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// A process did not stop before the deadline, so that the cgroup was thawed again.
+    #[error(
+        "the cgroup {} did not freeze within {waited:?}, and was thawed again: one of its processes is in an \
+         uninterruptible sleep (state D of ps)",
+        .path.display()
+    )]
+    NotFrozen {
+        /// The cgroup.
+        path: PathBuf,
+        /// How long the deadline was.
+        waited: Duration,
+    },
+
     /// A process cannot be placed in the cgroup.
     #[error("placing a process in the cgroup {}: {why}", .path.display())]
     Entering {

@@ -76,23 +76,16 @@ impl Cgroup {
     /// As `wait_empty`, with a deadline that may have begun earlier.
     pub(crate) fn wait_empty_until(&self, deadline: &mut Deadline) -> Result<()> {
         let failed = |errno| Error::system("waiting for the processes of the cgroup", &self.path, errno);
-        let Some(file) = unless_gone(self.open_events()).map_err(failed)? else {
+        if self.wait_until(deadline, |events| !events.populated).map_err(failed)? {
             return Ok(());
-        };
-        // What is read first and polled then is not missed if it changes in between: the kernel
-        // compares its count of changes with that of the last read.
-        while read(&file).map_err(failed)?.is_some_and(|events| events.populated) {
-            let left = deadline.left().map_err(failed)?;
-            if left == Some(Duration::ZERO) {
-                let waited = deadline.length.unwrap_or_default();
-                return Err(Error::Timeout { path: self.path.clone(), processes: self.processes()?.len(), waited });
-            }
-            match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout(left)) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
         }
-        Ok(())
+        let waited = deadline.length.unwrap_or_default();
+        Err(Error::Timeout { path: self.path.clone(), processes: self.processes()?.len(), waited })
+    }
+
+    /// Waits until `cgroup.events` says what is wanted, or the cgroup is gone. `false`: it did not in time.
+    pub(crate) fn wait_until(&self, deadline: &mut Deadline, wanted: impl Fn(Events) -> bool) -> Result<bool, Errno> {
+        unless_gone(self.open_events())?.map_or(Ok(true), |file| wait_until(&file, deadline, wanted))
     }
 
     /// What `cgroup.events` says; `None` if there is no such cgroup.
@@ -126,6 +119,27 @@ impl Deadline {
         let begin = *self.begin.get_or_insert(now);
         Ok(Some(length.saturating_sub(now.saturating_sub(begin))))
     }
+}
+
+/// As [`Cgroup::wait_until`], for an open `cgroup.events`.
+pub(crate) fn wait_until(
+    file: &OwnedFd,
+    deadline: &mut Deadline,
+    wanted: impl Fn(Events) -> bool,
+) -> Result<bool, Errno> {
+    // What is read first and polled then is not missed if it changes in between: the kernel
+    // compares its count of changes with that of the last read.
+    while read(file)?.is_some_and(|events| !wanted(events)) {
+        let left = deadline.left()?;
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout(left)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(true)
 }
 
 fn read(file: &OwnedFd) -> Result<Option<Events>, Errno> {

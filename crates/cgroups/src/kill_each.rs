@@ -4,13 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::libc::SIGKILL;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::unistd::{read, write};
 use no_frills_sys::pidfd;
 
-use crate::cgroup::{Cgroup, open, unless_gone};
+use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::events::{Deadline, timeout};
 
@@ -23,10 +21,10 @@ impl Cgroup {
     /// Kills process after process until there is none. Meanwhile they are frozen, so that they cannot fork faster than
     /// they are killed; a process dies of SIGKILL although it is frozen.
     pub(crate) fn kill_each(&self) -> Result<()> {
-        let was_frozen = self.freeze(true)?;
+        let was_frozen = self.write_freeze(true)?;
         let killed = self.kill_until_empty();
         // As it was: whoever has paused it may look at what is left.
-        let thawed = if was_frozen { Ok(()) } else { self.freeze(false).map(drop) };
+        let thawed = if was_frozen { Ok(()) } else { self.write_freeze(false).map(drop) };
         killed.and(thawed)
     }
 
@@ -85,19 +83,6 @@ impl Cgroup {
                 Err(errno) => return Err(failed(errno)),
             }
         }
-    }
-
-    /// Freezes or thaws it; whether it was to be frozen before. One that is gone was not.
-    fn freeze(&self, on: bool) -> Result<bool> {
-        let path = self.path.join("cgroup.freeze");
-        let change = || -> Result<bool, Errno> {
-            let Some(file) = unless_gone(open(&path, OFlag::O_RDWR))? else { return Ok(false) };
-            let mut before = [0];
-            unless_gone(read(&file, &mut before))?;
-            unless_gone(write(&file, if on { b"1" } else { b"0" }))?;
-            Ok(before == *b"1")
-        };
-        change().map_err(|errno| Error::system("writing", &path, errno))
     }
 }
 

@@ -1,5 +1,5 @@
-//! cgroup v2 for container runtimes: make a cgroup, watch it, kill what is in it, remove it, and
-//! say which devices its processes may use.
+//! cgroup v2 for container runtimes: make a cgroup, watch it, stop and kill what is in it, remove it,
+//! and say which devices its processes may use.
 //!
 //! Everything is done on the files of a cgroup2 file system, with one exception: devices, for which
 //! there is no file but a BPF program ([`devices`]). None of it needs a controller, so that it
@@ -35,7 +35,7 @@
 //! with the mode 0755 less the umask of the process.
 //!
 //! # What is not here
-//! cgroup v1. Limits, statistics, the freezer and the systemd driver: the `slice:prefix:name` form
+//! cgroup v1. Limits, statistics and the systemd driver: the `slice:prefix:name` form
 //! of a cgroupsPath is recognized, so that the caller can say so.
 //!
 //! # Kernel
@@ -51,6 +51,7 @@ mod cgroups_path;
 mod dir;
 mod error;
 mod events;
+mod freeze;
 mod hierarchy;
 mod kill_each;
 mod mountinfo;

@@ -285,6 +285,72 @@ fn a_frozen_cgroup_is_killed() {
 }
 
 #[test]
+fn all_beneath_is_frozen_and_thawed() {
+    let place = place!("all_beneath_is_frozen_and_thawed");
+    let mut cgroup = place.cgroup("a");
+    assert!(!cgroup.thaw().unwrap(), "there is none");
+    cgroup.freeze(Duration::ZERO).unwrap();
+    cgroup.create(unjournaled).unwrap();
+    let _first = Sleeper::in_cgroup(&cgroup);
+    let mut below = place.cgroup("a/b");
+    below.create(unjournaled).unwrap();
+    let _second = Sleeper::in_cgroup(&below);
+    for _ in 0..20 {
+        assert!(!cgroup.thaw().unwrap());
+        cgroup.freeze(LONG.unwrap()).unwrap();
+        assert!(cgroup.frozen().unwrap() && below.frozen().unwrap());
+        assert_eq!(below.frozen_above().unwrap().as_deref(), Some(cgroup.path()));
+        assert_eq!(cgroup.frozen_above().unwrap(), None);
+        // It is frozen from above, which it cannot undo.
+        assert!(!below.thaw().unwrap());
+        assert!(below.frozen().unwrap());
+        cgroup.freeze(Duration::ZERO).unwrap();
+        assert!(cgroup.thaw().unwrap());
+        assert!(!cgroup.frozen().unwrap() && !below.frozen().unwrap());
+    }
+}
+
+/// A process in an uninterruptible sleep: it asks a FUSE file system of which nobody serves the requests. `None`: there is no FUSE.
+fn uninterruptible(cgroup: &Cgroup) -> Option<(Sleeper, i32)> {
+    let script = format!(
+        "exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 x /mnt || exit
+        sh -c 'echo 0 >{}/cgroup.procs; exec stat /mnt' 3>&- &
+        echo $!; exec sleep 1000",
+        cgroup.path().display()
+    );
+    let mut holder = Command::new("unshare").args(["-m", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().ok()?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.take()?), &mut line).ok()?;
+    let Ok(pid) = line.trim().parse() else {
+        holder.wait().unwrap();
+        return None;
+    };
+    let holder = Sleeper(holder);
+    // No event tells of it.
+    while !fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains("(stat) D ") {
+        thread::yield_now();
+    }
+    Some((holder, pid))
+}
+
+#[test]
+fn what_cannot_be_frozen_is_thawed_again() {
+    let place = place!("what_cannot_be_frozen_is_thawed_again");
+    let mut cgroup = place.cgroup("a");
+    cgroup.create(unjournaled).unwrap();
+    let Some((_holder, pid)) = uninterruptible(&cgroup) else {
+        eprintln!("what_cannot_be_frozen_is_thawed_again: skipped: no FUSE");
+        return;
+    };
+    assert_eq!(cgroup.processes().unwrap(), [pid]);
+    let error = cgroup.freeze(Duration::from_millis(30)).unwrap_err();
+    assert!(error.to_string().contains("did not freeze within 30ms, and was thawed again"), "{error}");
+    assert_eq!(fs::read_to_string(place.path("a/cgroup.freeze")).unwrap(), "0\n");
+    cgroup.kill().unwrap();
+    cgroup.wait_empty(LONG).unwrap();
+}
+
+#[test]
 fn what_a_container_nests_is_removed_however_deep_or_wide() {
     let place = place!("what_a_container_nests_is_removed_however_deep_or_wide");
     let mut cgroup = place.cgroup("a");
