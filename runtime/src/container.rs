@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use no_frills_cgroups::Cgroup;
 use no_frills_sys::{memfd, pidfd};
 use serde_json::Value;
 
@@ -340,6 +341,10 @@ impl Container {
     }
 
     fn start_locked(&self, journal: &Journal, record: &Record) -> Result<()> {
+        // Its init would not answer.
+        if Members::of(record)?.frozen()? {
+            return Err(Error::NotCreated(Status::Paused));
+        }
         let Some(config) = later_hooks(journal, record)? else { return self.start_program(journal, record) };
         let outcome = self.start_with_hooks(journal, record, &config);
         // The specification has the container destroyed when a hook fails (runtime.md, "Lifecycle").
@@ -399,24 +404,96 @@ impl Container {
         hooks::run(hooks, Moment::Poststart, &record.bundle, &state)
     }
 
+    /// Stops all its processes, and returns when they are stopped. They take no signal but SIGKILL until it is
+    /// [resumed](Container::resume). Whoever starts a process in it at the time is waited for.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`]; [`Error::AlreadyPaused`]; [`Error::NoCgroup`]; [`Error::Cgroup`] when a process cannot be stopped
+    /// within 10 seconds. Then it is not paused.
+    pub fn pause(&self) -> Result<()> {
+        let cgroup = self.own_cgroup("paused")?;
+        let refuse = || -> Result<()> {
+            self.check_alive()?;
+            if cgroup.frozen()? { Err(Error::AlreadyPaused) } else { Ok(()) }
+        };
+        // Before the lock too: who waits in a paused container for its being resumed has it locked.
+        refuse()?;
+        let _journal = lock(&self.directory)?;
+        refuse()?;
+        cgroup.freeze(CGROUP_DEADLINE)?;
+        // A process that was killed meanwhile does not stop any more. Whoever kills it after this thaws the cgroup.
+        let stat = ProcessStat::read(self.pid())?;
+        if self.check_alive().is_err() || stat.is_none_or(|stat| stat.ending) {
+            cgroup.thaw()?;
+            return Err(Error::NotRunning);
+        }
+        Ok(())
+    }
+
+    /// Lets the processes of a paused container go on.
+    ///
+    /// # Errors
+    /// [`Error::NotPaused`]; [`Error::PausedAbove`]; [`Error::NoCgroup`].
+    pub fn resume(&self) -> Result<()> {
+        let cgroup = self.own_cgroup("paused")?;
+        // Not while somebody pauses it; but together with those who wait for this.
+        let _journal = self.directory.lock_shared(None)?;
+        self.check_alive().map_err(|error| match error {
+            Error::NotRunning => Error::NotPaused,
+            error => error,
+        })?;
+        let was_told = cgroup.thaw()?;
+        if cgroup.frozen()? {
+            return Err(Error::PausedAbove { above: cgroup.frozen_above()? });
+        }
+        if was_told { Ok(()) } else { Err(Error::NotPaused) }
+    }
+
+    fn own_cgroup(&self, deed: &'static str) -> Result<Cgroup> {
+        match Members::of(&self.record)? {
+            Members::OfCgroup(cgroup) => Ok(cgroup),
+            Members::OfNamespace(_) | Members::First(_) => Err(Error::NoCgroup(deed)),
+        }
+    }
+
+    /// While its process lives it is not deleted, and its name and cgroup are no other's.
+    fn check_alive(&self) -> Result<()> {
+        let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
+        match pidfd::has_ended(pidfd).map_err(Error::system("looking at the container's process"))? {
+            true => Err(Error::NotRunning),
+            false => Ok(()),
+        }
+    }
+
     /// Sends a signal to its process. Where it has no pid namespace of its own, SIGKILL goes to all its processes, since
-    /// they would not end with the first.
+    /// they would not end with the first. Of a paused container that ends it; any other signal comes when it is resumed.
     ///
     /// # Errors
     /// [`Error::NotRunning`] when its process has ended.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
         // A zombie takes signals, but nothing comes of them.
-        if pidfd::has_ended(pidfd).map_err(Error::system("looking at the container's process"))? {
-            return Err(Error::NotRunning);
+        self.check_alive()?;
+        let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
+        if signal != Signal::KILL {
+            return self.send(pidfd, signal);
         }
-        let all = signal == Signal::KILL && !self.record.own_pids;
-        if all {
-            Members::of(&self.record)?.kill()?;
-        }
-        match pidfd::send_signal(pidfd, signal.number()) {
-            // By what was done before.
-            Err(Errno::ESRCH) if all => Ok(()),
+        let members = Members::of(&self.record)?;
+        let killed = if self.record.own_pids {
+            self.send(pidfd, signal)
+        } else {
+            members.kill()?;
+            match self.send(pidfd, signal) {
+                // By what was done before.
+                Err(Error::NotRunning) => Ok(()),
+                result => result,
+            }
+        };
+        // Whoever was entering a paused container waits to find that it has ended.
+        killed.and(members.thaw())
+    }
+
+    fn send(&self, process: &OwnedFd, signal: Signal) -> Result<()> {
+        match pidfd::send_signal(process, signal.number()) {
             Err(Errno::ESRCH) => Err(Error::NotRunning),
             result => {
                 result.map_err(Error::system(format!("sending {signal} to process {}: pidfd_send_signal", self.pid())))
@@ -424,14 +501,16 @@ impl Container {
         }
     }
 
-    /// Sends a signal to all its processes; that none are left is no error.
+    /// Sends a signal to all its processes; that none are left is no error. A paused container is as with
+    /// [`kill`](Container::kill).
     ///
     /// # Errors
     /// When its cgroup cannot be read.
     pub fn kill_all(&self, signal: Signal) -> Result<()> {
         let members = Members::of(&self.record)?;
         if signal == Signal::KILL {
-            return members.kill();
+            members.kill()?;
+            return members.thaw();
         }
         for pid in members.processes()? {
             let process = match pidfd::open(pid) {
@@ -550,6 +629,8 @@ fn status_of(directory: &Directory, record: &Record) -> Result<Status> {
     match record.process {
         None => Ok(Status::Creating),
         Some(process) if !process.is_alive()? => Ok(Status::Stopped),
+        // Before the next: a paused init would not take the connection.
+        Some(_) if Members::of(record)?.frozen()? => Ok(Status::Paused),
         Some(_) if start::is_waiting(directory)? => Ok(Status::Created),
         Some(_) => Ok(Status::Running),
     }
@@ -640,8 +721,11 @@ impl Deletion<'_> {
         if half_made && !force {
             return Err(Error::Incomplete(directory.id().to_owned()));
         }
-        if alive && !force && !start::is_waiting(directory)? {
-            return Err(Error::NotStopped { id: directory.id().to_owned(), status: Status::Running });
+        if alive && !force {
+            match status_of(directory, record)? {
+                Status::Created | Status::Stopped => {}
+                status => return Err(Error::NotStopped { id: directory.id().to_owned(), status }),
+            }
         }
         if alive || half_made {
             members.kill()?;

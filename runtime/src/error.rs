@@ -49,9 +49,28 @@ pub enum Error {
     /// The container is paused, so that a process in it would not run. (Engines look for the text.)
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     Paused,
+    /// The container is paused already.
+    #[error("container already paused")]
+    AlreadyPaused,
+    /// The container is not paused, so that it cannot be resumed. (Engines look for the text.)
+    #[error("container not paused")]
+    NotPaused,
+    /// The container was not paused by its own cgroup, or not by it alone.
+    #[error("the container stays paused: {}", match above {
+        Some(above) => format!("the cgroup {}, which is above its own, is frozen", above.display()),
+        None => "somebody else keeps its cgroup frozen, or one above it".to_owned(),
+    })]
+    PausedAbove {
+        /// The cgroup, if it can be seen from here.
+        above: Option<PathBuf>,
+    },
+    /// A container without a cgroup of its own, as a user without a delegated one has it, cannot do this.
+    #[error("the container has no cgroup of its own, without which it cannot be {0}")]
+    NoCgroup(&'static str),
     /// Only a created container can be started.
     #[error("cannot start {}", match .0 {
         Status::Running | Status::Created => "an already running container",
+        Status::Paused => "a container in the paused state",
         Status::Stopped => "a container that has stopped",
         Status::Creating => "a container that is being created",
     })]

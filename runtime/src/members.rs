@@ -74,6 +74,14 @@ impl Members {
         }
     }
 
+    /// Lets them go on if they are paused.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        match self {
+            Members::OfCgroup(cgroup) => Ok(cgroup.thaw().map(drop)?),
+            Members::OfNamespace(_) | Members::First(_) => Ok(()),
+        }
+    }
+
     /// Whether they are frozen, which a cgroup alone can be.
     pub(crate) fn frozen(&self) -> Result<bool> {
         match self {

@@ -41,6 +41,8 @@ pub enum Status {
     Created,
     /// The program runs.
     Running,
+    /// All its processes are stopped by its cgroup, whether the program was started before or not.
+    Paused,
     /// The program has ended.
     Stopped,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Status {
             Status::Creating => "creating",
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Stopped => "stopped",
         })
     }
@@ -145,6 +148,8 @@ const START_SOCKET: &str = "start.sock";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessStat {
     pub(crate) zombie: bool,
+    /// It is ending, or has ended: it does nothing any more in its cgroup.
+    pub(crate) ending: bool,
     /// By a signal, or a debugger.
     pub(crate) stopped: bool,
     pub(crate) start_time: u64,
@@ -176,10 +181,11 @@ impl ProcessStat {
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
         let (zombie, stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
-        // From here the iterator is at field 4.
-        let start_time = fields.nth(22 - 4)?.parse().ok()?;
+        // From here the iterator is at field 4. PF_EXITING of the kernel's task flags.
+        let ending = fields.nth(9 - 4)?.parse::<u64>().ok()? & 4 != 0;
+        let start_time = fields.nth(22 - 10)?.parse().ok()?;
         let ignored_signals = fields.nth(33 - 23)?.parse::<u64>().ok()? as u32;
-        Some(ProcessStat { zombie, stopped, start_time, ignored_signals })
+        Some(ProcessStat { zombie, ending, stopped, start_time, ignored_signals })
     }
 }
 

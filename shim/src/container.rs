@@ -1,4 +1,4 @@
-//! `start`, `state`, `kill` and `delete`.
+//! `start`, `state`, `pause`, `resume`, `kill` and `delete`.
 
 use no_frills::{Container, Error, Signal, UnknownSignal};
 
@@ -39,6 +39,16 @@ pub(crate) fn state(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
     text.push('\n');
     output::print(&text)?;
     Ok(0)
+}
+
+/// Stops all processes of a container.
+pub(crate) fn pause(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
+    open(arguments)?.pause().map(|()| 0).map_err(|error| error.to_string())
+}
+
+/// Lets the processes of a paused container go on.
+pub(crate) fn resume(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
+    open(arguments)?.resume().map(|()| 0).map_err(|error| error.to_string())
 }
 
 /// Sends a signal.

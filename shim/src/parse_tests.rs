@@ -53,6 +53,8 @@ fn go_runc() {
         ("ps --format json web", vec!["format=json"], vec!["web"]),
         ("list --format=json", vec!["format=json"], vec![]),
         ("state web", vec![], vec!["web"]),
+        ("pause web", vec![], vec!["web"]),
+        ("resume web", vec![], vec!["web"]),
         (
             "exec --process /tmp/p --console-socket /s --detach --pid-file /p web",
             vec!["process=/tmp/p", "console-socket=/s", "detach=true", "pid-file=/p"],
@@ -161,7 +163,6 @@ fn wrong_lines_say_what_is_wrong() {
         ("exec", "exec takes at least 1 argument, not 0 (see no-frills exec --help)"),
         ("exec -g 5,6 web sh", "--additional-gids takes a number, not \"5,6\""),
         ("exec -e", "flag needs an argument: --env"),
-        ("pause web", "no-frills pause: not supported by this version"),
         ("update --resources=- web", "no-frills update: not supported by this version"),
         ("restore --lsm-mount-context", "no-frills restore: not supported by this version"),
     ] {

@@ -51,6 +51,8 @@ fn help_texts() {
         "create",
         "start",
         "state",
+        "pause",
+        "resume",
         "kill",
         "delete",
         "exec",
@@ -62,7 +64,7 @@ fn help_texts() {
         "seccomp",
         "completion",
         "help",
-        "pause",
+        "restore",
     ] {
         let (status, help, stderr) = outcome(&[command, "--help"]);
         assert_eq!((status, stderr.as_str()), (0, ""));
@@ -285,7 +287,8 @@ fn a_failure_is_one_line_of_the_log() {
             &["create", "--bundle", "/nonexistent", "a"],
             "opening /nonexistent/config.json: ENOENT (no such file or directory)",
         ),
-        (&["pause", "a"], "no-frills pause: not supported by this version"),
+        (&["pause", "a"], "container does not exist"),
+        (&["checkpoint", "a"], "no-frills checkpoint: not supported by this version"),
     ] {
         let (status, stdout, stderr) = outcome(&[&arguments[..], command].concat());
         assert_eq!((status, stdout.as_str()), (1, ""), "{command:?}");

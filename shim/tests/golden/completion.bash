@@ -80,12 +80,14 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	case $command in
-	'') words='run create start exec state kill delete list ps spec features plan seccomp completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
+	'') words='run create start exec state pause resume kill delete list ps spec features plan seccomp completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
 	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --help' ;;
 	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --help' ;;
 	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
 	exec) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --process --tty --cwd --env --user --additional-gids --cap --no-new-privs --process-label --apparmor --console-socket --pidfd-socket --pid-file --preserve-fds --detach --cgroup --ignore-paused --help' ;;
 	state) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
+	pause) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
+	resume) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
 	kill) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --all --help' ;;
 	delete) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --force --help' ;;
 	list) words='--format --quiet --help' ;;
@@ -95,7 +97,7 @@ _no_frills() {
 	plan) words='--json --no-pivot --no-new-keyring --help' ;;
 	seccomp) words='--bundle --bpf --help' ;;
 	completion) words='bash zsh fish --help' ;;
-	help) words='run create start exec state kill delete list ps spec features plan seccomp completion help --help' ;;
+	help) words='run create start exec state pause resume kill delete list ps spec features plan seccomp completion help --help' ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 	[[ $command != plan ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current")

@@ -1,6 +1,6 @@
 # Completion of no-frills for fish.
 complete -c no-frills -f
-set -l commands run create start exec state kill delete list ps spec features plan seccomp completion help
+set -l commands run create start exec state pause resume kill delete list ps spec features plan seccomp completion help
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l debug -d 'log what is done, with level debug'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l log -rF -d 'append log lines to FILE (standard error unless given)'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l log-format -xa 'text json' -d 'how log lines are written (text unless given)'
@@ -57,6 +57,12 @@ complete -c no-frills -n "__fish_seen_subcommand_from exec" -a '(no-frills list 
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a state -d 'print the state of a container as JSON'
 complete -c no-frills -n "__fish_seen_subcommand_from state" -l help -s h -d 'print this help'
 complete -c no-frills -n "__fish_seen_subcommand_from state" -a '(no-frills list -q 2>/dev/null)'
+complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a pause -d 'stop all processes of a container'
+complete -c no-frills -n "__fish_seen_subcommand_from pause" -l help -s h -d 'print this help'
+complete -c no-frills -n "__fish_seen_subcommand_from pause" -a '(no-frills list -q 2>/dev/null)'
+complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a resume -d 'let the processes of a paused container go on'
+complete -c no-frills -n "__fish_seen_subcommand_from resume" -l help -s h -d 'print this help'
+complete -c no-frills -n "__fish_seen_subcommand_from resume" -a '(no-frills list -q 2>/dev/null)'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a kill -d 'send a signal (SIGTERM unless given) to the process of a container'
 complete -c no-frills -n "__fish_seen_subcommand_from kill" -l all -s a -d 'signal every process of the container; a stopped container is no error'
 complete -c no-frills -n "__fish_seen_subcommand_from kill" -l help -s h -d 'print this help'
@@ -95,4 +101,4 @@ complete -c no-frills -n "__fish_seen_subcommand_from completion" -l help -s h -
 complete -c no-frills -n "__fish_seen_subcommand_from completion" -a 'bash zsh fish'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a help -d 'print the help of a command'
 complete -c no-frills -n "__fish_seen_subcommand_from help" -l help -s h -d 'print this help'
-complete -c no-frills -n "__fish_seen_subcommand_from help" -a 'run create start exec state kill delete list ps spec features plan seccomp completion help'
+complete -c no-frills -n "__fish_seen_subcommand_from help" -a 'run create start exec state pause resume kill delete list ps spec features plan seccomp completion help'

@@ -13,6 +13,8 @@ _no_frills_commands() {
 		'start:start the process of a created container'
 		'exec:run another process in a container'
 		'state:print the state of a container as JSON'
+		'pause:stop all processes of a container'
+		'resume:let the processes of a paused container go on'
 		'kill:send a signal (SIGTERM unless given) to the process of a container'
 		'delete:delete a stopped container and all that it holds'
 		'list:list the containers under the root'
@@ -114,6 +116,16 @@ _no_frills() {
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1:container:_no_frills_containers' ;;
+	pause)
+		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
+	resume)
+		_arguments \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
 	kill)
 		_arguments \
 		'--all[signal every process of the container; a stopped container is no error]' \
@@ -182,7 +194,7 @@ _no_frills() {
 		_arguments \
 		'--help[print this help]' \
 		'-h[print this help]' \
-		'1:word:(run create start exec state kill delete list ps spec features plan seccomp completion help)' ;;
+		'1:word:(run create start exec state pause resume kill delete list ps spec features plan seccomp completion help)' ;;
 	esac
 }
 compdef _no_frills no-frills
