@@ -6,6 +6,7 @@ mod devices;
 mod engines;
 mod errors;
 mod exec;
+mod freezer;
 mod hooks;
 mod intel_rdt;
 mod joined;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> Vec<Case> {
         terminals::cases(),
         exec::cases(),
         commands::cases(),
+        freezer::cases(),
         security::cases(),
         seccomp::cases(),
         races::cases(),
