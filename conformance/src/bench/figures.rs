@@ -34,6 +34,8 @@ pub(crate) struct Life {
     pub(crate) death: Spread,
     /// `exec` of /bin/true meanwhile.
     pub(crate) exec: Spread,
+    /// `pause` and `resume` meanwhile.
+    pub(crate) freezer: [Spread; 2],
 }
 
 /// Times in microseconds.
@@ -67,6 +69,7 @@ impl Figures {
                 commands: samples.commands.each_ref().map(|times| Spread::of(times)),
                 death: Spread::of(&samples.death),
                 exec: Spread::of(&samples.exec),
+                freezer: samples.freezer.each_ref().map(|times| Spread::of(times)),
             }),
             counts: counts.0,
             exec_counts: counts.1,

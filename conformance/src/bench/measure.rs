@@ -16,6 +16,9 @@ use crate::world::{self, Payload, Tool, World};
 /// The single commands of a container's life, and in between, the wait for the death of what was killed.
 pub(crate) const COMMANDS: [&str; 5] = ["create", "start", "state", "kill", "delete"];
 
+/// Commands on the container while it runs.
+pub(crate) const FREEZER: [&str; 2] = ["pause", "resume"];
+
 /// Rounds whose times do not count.
 const WARM_UP: usize = 5;
 
@@ -29,6 +32,8 @@ pub(crate) struct Samples {
     pub(crate) life: Vec<f64>,
     /// `exec` in the container while it runs, in no sum; empty for the floor.
     pub(crate) exec: Vec<f64>,
+    /// As FREEZER, in no sum; empty for the floor.
+    pub(crate) freezer: [Vec<f64>; 2],
     /// From the end of `kill` to the death, in no sum.
     pub(crate) death: Vec<f64>,
 }
@@ -60,6 +65,9 @@ impl Samples {
         }
         self.life.extend(other.life);
         self.exec.extend(other.exec);
+        for (mine, theirs) in self.freezer.iter_mut().zip(other.freezer) {
+            mine.extend(theirs);
+        }
         self.death.extend(other.death);
     }
 }
@@ -89,6 +97,10 @@ fn one_round(world: &World, tool: &Tool, settle: Duration) -> Result<Samples, St
         .map_err(|why| format!("{}: state: {why}", tool.name))?;
     pause();
     once.exec.push(time(world, world.exec(tool))?);
+    for (list, name) in once.freezer.iter_mut().zip(FREEZER) {
+        pause();
+        list.push(time(world, command(world, tool, name))?);
+    }
     pause();
     let mut kill = command(world, tool, "kill");
     kill.arg("KILL");

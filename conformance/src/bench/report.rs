@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::counts::Counts;
-use crate::figures::{Figures, Spread, ToolFigures};
-use crate::measure::COMMANDS;
+use crate::figures::{Figures, Life, Spread, ToolFigures};
+use crate::measure::{COMMANDS, FREEZER};
 
 pub(crate) fn table(figures: &Figures) -> String {
     // Writing to a String cannot fail, so its results are gathered here.
@@ -71,6 +71,19 @@ fn write_table(text: &mut String, figures: &Figures) -> std::fmt::Result {
         ratios(text, figures, life.exec.median, |other| other.life.as_ref().map(|life| life.exec.median))?;
     }
 
+    for (index, name) in FREEZER.iter().enumerate() {
+        let median = |life: &Life| life.freezer.get(index).map_or(f64::NAN, |spread| spread.median);
+        writeln!(text, "\n{name} of a running container, milliseconds")?;
+        write!(text, "{:12} {:>8} {:>8} {:>8}", "", "median", "p10", "p90")?;
+        headings(text, figures, |other| other.life.is_some())?;
+        for (tool, life) in lives(figures) {
+            if let Some(spread) = life.freezer.get(index) {
+                write!(text, "{:12} {}", tool.name, times(*spread))?;
+                ratios(text, figures, spread.median, |other| other.life.as_ref().map(median))?;
+            }
+        }
+    }
+
     writeln!(text, "\none run: system calls of all processes, page faults, memory in KiB")?;
     write_counts(text, figures.tools.iter().map(|tool| (tool, &tool.counts)))?;
     writeln!(text, "\none exec: the same")?;
@@ -88,7 +101,7 @@ fn write_counts<'a>(text: &mut String, all: impl Iterator<Item = (&'a ToolFigure
     Ok(())
 }
 
-fn lives(figures: &Figures) -> impl Iterator<Item = (&ToolFigures, &crate::figures::Life)> {
+fn lives(figures: &Figures) -> impl Iterator<Item = (&ToolFigures, &Life)> {
     figures.tools.iter().filter_map(|tool| Some((tool, tool.life.as_ref()?)))
 }
 
@@ -147,6 +160,16 @@ fn tool_json(figures: &Figures, tool: &ToolFigures) -> Value {
             ratios_json(figures, life.exec.median, |other| other.life.as_ref().map(|life| life.exec.median));
         exec
     });
+    let freezer = tool.life.as_ref().map(|life| {
+        let of = |(index, name): (usize, &&str)| {
+            let time = |life: &Life| life.freezer.get(index).copied();
+            let spread = time(life)?;
+            let theirs = |other: &ToolFigures| other.life.as_ref().and_then(time).map(|spread| spread.median);
+            let value = json!({"time": spread_json(spread), "ratios": ratios_json(figures, spread.median, theirs)});
+            Some(((*name).to_owned(), value))
+        };
+        FREEZER.iter().enumerate().filter_map(of).collect::<serde_json::Map<String, Value>>()
+    });
     let mut json = json!({
         "name": tool.name,
         "version": tool.version,
@@ -154,6 +177,7 @@ fn tool_json(figures: &Figures, tool: &ToolFigures) -> Value {
         "run_ratios": ratios_json(figures, tool.run.median, |other| Some(other.run.median)),
         "lifecycle": life,
         "exec": exec,
+        "freezer": freezer,
     });
     if let (Value::Object(json), Value::Object(counts)) = (&mut json, counts_json(&tool.counts)) {
         json.extend(counts);
