@@ -35,7 +35,7 @@
 //! with the mode 0755 less the umask of the process.
 //!
 //! # What is not here
-//! cgroup v1. Limits, statistics and the systemd driver: the `slice:prefix:name` form
+//! cgroup v1. Limits and the systemd driver: the `slice:prefix:name` form
 //! of a cgroupsPath is recognized, so that the caller can say so.
 //!
 //! # Kernel
@@ -57,6 +57,7 @@ mod kill_each;
 mod mountinfo;
 mod processes;
 mod remove;
+mod stats;
 mod walk;
 
 pub use cgroup::Cgroup;
@@ -64,3 +65,7 @@ pub use cgroups_path::{BASE, CgroupsPath};
 pub use dir::Dir;
 pub use error::{Error, Result};
 pub use hierarchy::{Controller, Hierarchy};
+pub use stats::{
+    CpuStats, HugetlbStats, IoStats, MemoryEvents, MemoryStats, MiscStats, OomWatch, PidsStats, Pressure, RdmaStats,
+    Stall, Stats, SwapStats, Throttling,
+};

@@ -327,7 +327,7 @@ fn uninterruptible(cgroup: &Cgroup) -> Option<(Sleeper, i32)> {
     };
     let holder = Sleeper(holder);
     // No event tells of it.
-    while !fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains("(stat) D ") {
+    while !fs::read_to_string(format!("/proc/{pid}/stack")).unwrap().contains("fuse_") {
         thread::yield_now();
     }
     Some((holder, pid))
@@ -348,6 +348,37 @@ fn what_cannot_be_frozen_is_thawed_again() {
     assert_eq!(fs::read_to_string(place.path("a/cgroup.freeze")).unwrap(), "0\n");
     cgroup.kill().unwrap();
     cgroup.wait_empty(LONG).unwrap();
+}
+
+#[test]
+fn statistics_are_read_whatever_controllers_there_are() {
+    let place = place!("statistics_are_read_whatever_controllers_there_are");
+    let mut cgroup = place.cgroup("a");
+    assert_eq!(cgroup.stats().unwrap_err().errno(), Some(Errno::ENOENT));
+    assert_eq!(cgroup.oom_kills().unwrap(), None);
+    cgroup.create(unjournaled).unwrap();
+    let script = format!(
+        "echo 0 >{}/cgroup.procs; i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done",
+        place.path("a").display()
+    );
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    let stats = cgroup.stats().unwrap();
+    let cpu = stats.cpu.unwrap();
+    assert!(cpu.usage_usec > 0 && cpu.usage_usec >= cpu.user_usec, "{cpu:?}");
+    for (file, is_there) in [
+        ("memory.current", stats.memory.is_some()),
+        ("pids.current", stats.pids.is_some()),
+        ("io.stat", stats.io.is_some()),
+        ("rdma.current", stats.rdma.is_some()),
+        ("misc.current", stats.misc.is_some()),
+        ("hugetlb.2MB.current", stats.hugetlb.contains_key("2MB")),
+    ] {
+        assert_eq!(is_there, place.path("a").join(file).exists(), "{file}");
+    }
+    let pressures = [stats.cpu_pressure, stats.memory_pressure, stats.io_pressure];
+    if place.path("a/cpu.pressure").exists() && fs::read(place.path("a/cpu.pressure")).is_ok() {
+        assert!(pressures.iter().all(Option::is_some), "{pressures:?}");
+    }
 }
 
 #[test]
