@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use no_frills_cgroups::Cgroup;
+use no_frills_cgroups::{Cgroup, Stats};
 use no_frills_sys::{memfd, pidfd};
 use serde_json::Value;
 
 use crate::bundle::Bundle;
 use crate::config::{Config, Moment};
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::exec::{Exec, ExecOptions, ProcessConfig, There, exec, process_of};
 use crate::hooks::{self, Inside};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
@@ -584,6 +585,38 @@ impl Container {
     /// When its cgroup cannot be read.
     pub fn processes(&self) -> Result<Vec<i32>> {
         Members::of(&self.record)?.processes()
+    }
+
+    /// What its processes have used: the statistics of its cgroup, until it is deleted.
+    ///
+    /// # Errors
+    /// [`Error::NoCgroup`]; when its cgroup cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        Ok(self.own_cgroup("measured")?.stats()?)
+    }
+
+    /// How many of its processes the kernel has killed for lack of memory, until it is deleted: with this and
+    /// [`wait`](Container::wait) it is told why one was ended by SIGKILL. `None`: it has no cgroup, or that has not the
+    /// controller memory.
+    ///
+    /// # Errors
+    /// When its cgroup cannot be read.
+    pub fn oom_kills(&self) -> Result<Option<u64>> {
+        match Members::of(&self.record)? {
+            Members::OfCgroup(cgroup) => Ok(cgroup.oom_kills()?),
+            Members::OfNamespace(_) | Members::First(_) => Ok(None),
+        }
+    }
+
+    /// What happens in it from now on; with an interval also its statistics, each time that has passed.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`]; [`Error::NoCgroup`]; when its cgroup cannot be read.
+    pub fn events(&self, interval: Option<Duration>) -> Result<Events> {
+        self.check_alive()?;
+        let process = self.pidfd.as_ref().ok_or(Error::NotRunning)?;
+        let process = process.try_clone().map_err(Error::system("duplicating the container's pidfd"))?;
+        Events::new(self.own_cgroup("measured")?, process, interval)
     }
 
     /// Deletes it; see [`Runtime::delete`].

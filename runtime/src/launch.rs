@@ -260,7 +260,10 @@ impl Attempt<'_> {
         };
         match steps(&mut launch) {
             Ok(()) => launch.finish(goal),
-            Err(error) => Err(error.and_cleanup(launch.undo())),
+            Err(error) => {
+                let error = launch.explain_end(error);
+                Err(error.and_cleanup(launch.undo()))
+            }
         }
     }
 }
@@ -319,6 +322,20 @@ impl Launch<'_> {
         self.record.cgroup = PathBuf::new();
         self.record.cgroup_parents = 0;
         self.journal.write(&self.record)
+    }
+
+    /// If init has just ended, it may be for lack of memory.
+    fn explain_end(&self, error: Error) -> Error {
+        let killed = || self.cgroup.as_ref().map_or(Ok(None), Cgroup::oom_kills);
+        match error {
+            // What cannot be read has nothing to say about this.
+            Error::InitEnded(how) if killed().is_ok_and(|kills| kills.is_some_and(|kills| kills > 0)) => {
+                Error::InitEnded(format!(
+                    "{how}: it was killed for lack of memory; is /linux/resources/memory/limit too low?"
+                ))
+            }
+            error => error,
+        }
     }
 
     /// Why init could not be started.

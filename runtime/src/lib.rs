@@ -39,6 +39,7 @@ mod config;
 mod console;
 mod container;
 mod error;
+mod events;
 mod exec;
 mod handover;
 mod hooks;
@@ -69,7 +70,9 @@ pub use compile::{Caller, CompileOptions, Forks, IdMaps, Pointer, Program, SOURC
 pub use config::{Config, ConfigError, mount_options};
 pub use container::{Container, CreateOptions, ExitStatus, Runtime};
 pub use error::{Error, Result};
+pub use events::{Event, Events};
 pub use exec::{Exec, ExecOptions, ProcessConfig};
+pub use no_frills_cgroups as cgroups;
 pub use notify::{NotifyManager, NotifySocket};
 pub use seccomp::{
     SeccompFilter, seccomp_actions, seccomp_architectures, seccomp_flags, seccomp_operators, supported_seccomp_flags,

@@ -3,7 +3,7 @@
 use crate::flags::{self, Flag};
 use crate::log::Log;
 use crate::parse::Arguments;
-use crate::{completion, container, exec, features, help, list, plan, processes, run, seccomp, spec};
+use crate::{completion, container, events, exec, features, help, list, plan, processes, run, seccomp, spec};
 
 /// What a subcommand returns: the exit status, or why it failed, to be printed.
 pub(crate) type Outcome = Result<u8, String>;
@@ -212,6 +212,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         run: Some(processes::ps),
     },
     Command {
+        name: "events",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "print statistics of a container, and kills for lack of memory, as JSON until it ends",
+        flags: &[&flags::STATS, &flags::INTERVAL],
+        run: Some(events::events),
+    },
+    Command {
         name: "spec",
         synopsis: "",
         positionals: exactly(0),
@@ -260,7 +268,6 @@ pub(crate) static COMMANDS: &[Command] = &[
         run: Some(help::help),
     },
     absent("update", "ID", "change the resource limits of a container"),
-    absent("events", "ID", "print statistics and events of a container"),
     absent("checkpoint", "ID", "save a running container to disk"),
     absent("restore", "ID", "start a container from a checkpoint"),
 ];

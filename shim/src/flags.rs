@@ -257,6 +257,16 @@ pub(crate) static FORMAT: Flag = Flag {
 pub(crate) static QUIET: Flag =
     Flag { name: "quiet", short: Some('q'), takes: Takes::Nothing, help: "print the ids alone" };
 
+pub(crate) static STATS: Flag =
+    Flag { name: "stats", short: None, takes: Takes::Nothing, help: "print the statistics once" };
+
+pub(crate) static INTERVAL: Flag = Flag {
+    name: "interval",
+    short: None,
+    takes: Takes::Text("DURATION"),
+    help: "how often to print statistics, as 500ms or 1m30s (5s unless given)",
+};
+
 pub(crate) static SPEC_BUNDLE: Flag = Flag {
     name: "bundle",
     short: Some('b'),

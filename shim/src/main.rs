@@ -13,6 +13,7 @@ mod completion;
 mod container;
 mod descriptors;
 mod environment;
+mod events;
 mod exec;
 mod features;
 mod flags;

@@ -55,6 +55,8 @@ fn go_runc() {
         ("state web", vec![], vec!["web"]),
         ("pause web", vec![], vec!["web"]),
         ("resume web", vec![], vec!["web"]),
+        ("events --stats web", vec!["stats=true"], vec!["web"]),
+        ("events --interval 1s web", vec!["interval=1s"], vec!["web"]),
         (
             "exec --process /tmp/p --console-socket /s --detach --pid-file /p web",
             vec!["process=/tmp/p", "console-socket=/s", "detach=true", "pid-file=/p"],

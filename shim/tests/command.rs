@@ -58,6 +58,7 @@ fn help_texts() {
         "exec",
         "list",
         "ps",
+        "events",
         "spec",
         "features",
         "plan",

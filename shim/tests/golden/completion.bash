@@ -74,13 +74,15 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
 	'ps --format'|'ps -f')
 		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
+	'events --interval')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
 	'spec --bundle'|'spec -b')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	'seccomp --bundle'|'seccomp -b')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	case $command in
-	'') words='run create start exec state pause resume kill delete list ps spec features plan seccomp completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
+	'') words='run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
 	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --help' ;;
 	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --help' ;;
 	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
@@ -92,12 +94,13 @@ _no_frills() {
 	delete) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --force --help' ;;
 	list) words='--format --quiet --help' ;;
 	ps) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --format --help' ;;
+	events) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --stats --interval --help' ;;
 	spec) words='--bundle --rootless --help' ;;
 	features) words='--help' ;;
 	plan) words='--json --no-pivot --no-new-keyring --help' ;;
 	seccomp) words='--bundle --bpf --help' ;;
 	completion) words='bash zsh fish --help' ;;
-	help) words='run create start exec state pause resume kill delete list ps spec features plan seccomp completion help --help' ;;
+	help) words='run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help --help' ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 	[[ $command != plan ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current")

@@ -1,6 +1,6 @@
 # Completion of no-frills for fish.
 complete -c no-frills -f
-set -l commands run create start exec state pause resume kill delete list ps spec features plan seccomp completion help
+set -l commands run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l debug -d 'log what is done, with level debug'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l log -rF -d 'append log lines to FILE (standard error unless given)'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -l log-format -xa 'text json' -d 'how log lines are written (text unless given)'
@@ -79,6 +79,11 @@ complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a ps -d 'l
 complete -c no-frills -n "__fish_seen_subcommand_from ps" -l format -s f -xa 'table json' -d 'how to print (table unless given)'
 complete -c no-frills -n "__fish_seen_subcommand_from ps" -l help -s h -d 'print this help'
 complete -c no-frills -n "__fish_seen_subcommand_from ps" -a '(no-frills list -q 2>/dev/null)'
+complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a events -d 'print statistics of a container, and kills for lack of memory, as JSON until it ends'
+complete -c no-frills -n "__fish_seen_subcommand_from events" -l stats -d 'print the statistics once'
+complete -c no-frills -n "__fish_seen_subcommand_from events" -l interval -x -d 'how often to print statistics, as 500ms or 1m30s (5s unless given)'
+complete -c no-frills -n "__fish_seen_subcommand_from events" -l help -s h -d 'print this help'
+complete -c no-frills -n "__fish_seen_subcommand_from events" -a '(no-frills list -q 2>/dev/null)'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a spec -d 'write a config.json to start from'
 complete -c no-frills -n "__fish_seen_subcommand_from spec" -l bundle -s b -xa '(__fish_complete_directories)' -d 'where to write config.json (the current directory unless given)'
 complete -c no-frills -n "__fish_seen_subcommand_from spec" -l rootless -d 'for a container that a user without privileges runs'
@@ -101,4 +106,4 @@ complete -c no-frills -n "__fish_seen_subcommand_from completion" -l help -s h -
 complete -c no-frills -n "__fish_seen_subcommand_from completion" -a 'bash zsh fish'
 complete -c no-frills -n "not __fish_seen_subcommand_from $commands" -a help -d 'print the help of a command'
 complete -c no-frills -n "__fish_seen_subcommand_from help" -l help -s h -d 'print this help'
-complete -c no-frills -n "__fish_seen_subcommand_from help" -a 'run create start exec state pause resume kill delete list ps spec features plan seccomp completion help'
+complete -c no-frills -n "__fish_seen_subcommand_from help" -a 'run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help'

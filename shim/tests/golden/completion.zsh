@@ -19,6 +19,7 @@ _no_frills_commands() {
 		'delete:delete a stopped container and all that it holds'
 		'list:list the containers under the root'
 		'ps:list the processes of a container'
+		'events:print statistics of a container, and kills for lack of memory, as JSON until it ends'
 		'spec:write a config.json to start from'
 		'features:print what this version supports as JSON'
 		'plan:print what running a bundle would do, step by step, without doing it'
@@ -156,6 +157,13 @@ _no_frills() {
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1:container:_no_frills_containers' ;;
+	events)
+		_arguments \
+		'--stats[print the statistics once]' \
+		'--interval[how often to print statistics, as 500ms or 1m30s (5s unless given)]:text:' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
 	spec)
 		_arguments \
 		'--bundle[where to write config.json (the current directory unless given)]:directory:_directories' \
@@ -194,7 +202,7 @@ _no_frills() {
 		_arguments \
 		'--help[print this help]' \
 		'-h[print this help]' \
-		'1:word:(run create start exec state pause resume kill delete list ps spec features plan seccomp completion help)' ;;
+		'1:word:(run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help)' ;;
 	esac
 }
 compdef _no_frills no-frills
