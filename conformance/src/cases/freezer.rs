@@ -289,7 +289,7 @@ fn cannot(t: &Test) -> Verdict {
     let pid = point.with_extension("pid");
     let sleeps = || -> Verdict<bool> {
         let pid = fs::read_to_string(&pid).unwrap_or_default();
-        Ok(fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default().contains("(stat) D "))
+        Ok(fs::read_to_string(format!("/proc/{}/stack", pid.trim())).unwrap_or_default().contains("fuse_"))
     };
     let deadline = Instant::now() + Duration::from_secs(20);
     while !sleeps()? {

@@ -5,6 +5,7 @@ mod commands;
 mod devices;
 mod engines;
 mod errors;
+mod events;
 mod exec;
 mod freezer;
 mod hooks;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         exec::cases(),
         commands::cases(),
         freezer::cases(),
+        events::cases(),
         security::cases(),
         seccomp::cases(),
         races::cases(),
