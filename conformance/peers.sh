@@ -15,10 +15,7 @@ dir=$(cd "$dir" && pwd)
 
 say() { echo "peers: $*" >&2; }
 
-# apt of this machine, which may be at work already.
-machine() {
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
-}
+. "$here/conformance/debian.sh"
 
 # Tools of this machine that the suite and this script use.
 missing=
@@ -28,33 +25,15 @@ command -v strace >/dev/null || missing="$missing strace"
 if ! busybox true 2>/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then
 	missing="$missing busybox-static"
 fi
-if [ -n "$missing" ]; then
-	say "installing$missing"
-	# shellcheck disable=SC2086 # a list of words
-	machine install -y --no-install-recommends $missing >&2 || {
-		machine update >&2
-		machine install -y --no-install-recommends $missing >&2
-	}
-fi
+# shellcheck disable=SC2086 # a list of words
+install_packages $missing
 
 works() { "$dir/runc" --version >/dev/null 2>&1 && "$dir/crun" --version >/dev/null 2>&1; }
 if works; then
 	exit 0
 fi
 
-# The mirror that this machine uses already, from either format of sources. The first entry of the
-# main archive counts; the security archive has no sid.
-mirror=$(
-	{
-		sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null
-		sed -n 's/^deb[[:space:]]\(\[[^]]*\][[:space:]]*\)\{0,1\}\([^[:space:]]*\).*/\2/p' \
-			/etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null
-	} | grep '/debian/*$' | head -n 1
-) || true
-if [ -z "$mirror" ]; then
-	say "no Debian mirror found in /etc/apt/sources.list or /etc/apt/sources.list.d"
-	exit 1
-fi
+mirror=$(mirror)
 
 # Everything of apt that would be shared with the machine is set aside but its keys and its network
 # settings. The empty status file makes apt fetch every library, however new the machine's own is.

@@ -10,6 +10,7 @@ mod cases;
 mod cgroup2;
 mod cli;
 mod expect;
+mod features;
 mod kind;
 mod left;
 mod mountinfo;

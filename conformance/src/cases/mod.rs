@@ -1,5 +1,6 @@
 //! The cases, in groups.
 
+mod apparmor;
 mod clocks;
 mod commands;
 mod devices;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Case> {
         lifecycle::cases(),
         process::cases(),
         settings::cases(),
+        apparmor::cases(),
         mounts::cases(),
         mount_kinds::cases(),
         mount_extensions::cases(),

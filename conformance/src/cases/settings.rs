@@ -11,6 +11,7 @@ use crate::case::{Case, case};
 use crate::cases::namespaces::own;
 use crate::cases::process::status_line;
 use crate::expect::{Verdict, check, contains, lacks, same, skip, some};
+use crate::features::has_apparmor;
 use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -377,7 +378,7 @@ fn label_cases() -> Vec<Case> {
             )
         }),
         case("settings/apparmor-absent", "a profile on a kernel without AppArmor is an error that names it", |t| {
-            if apparmor() {
+            if has_apparmor() {
                 return skip("this kernel has AppArmor");
             }
             refuses(t, "/process/apparmorProfile", json!("docker-default"), "/process/apparmorProfile")
@@ -389,16 +390,12 @@ fn label_cases() -> Vec<Case> {
         })
         .known_failure(Kind::Runc, "asks AppArmor all the same"),
         case("settings/apparmor-unknown-profile", "a profile that is not loaded is an error", |t| {
-            if !apparmor() {
+            if !has_apparmor() {
                 return skip("this kernel has no AppArmor");
             }
             refuses(t, "/process/apparmorProfile", json!("no-such-profile"), "/process/apparmorProfile")
         }),
     ]
-}
-
-fn apparmor() -> bool {
-    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
 }
 
 fn environment_cases() -> Vec<Case> {

@@ -10,6 +10,7 @@ use super::{detached, end, exec, output, refuses, run, running, sh};
 use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
 use crate::expect::{Verdict, check, same, some};
+use crate::features::controller;
 use crate::kind::Kind;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -28,6 +29,11 @@ pub(super) fn cases() -> Vec<Case> {
             .known_failure(Kind::Crun, "1.28 takes .. and leaves the container's cgroup"),
         case("exec/cgroup-controller", "--cgroup with a controller is about cgroup v1: refused", cgroup_controller),
         case("exec/cgroup-of-moved-init", "a container's process that has moved to a sub-cgroup", cgroup_moved),
+        case(
+            "exec/cgroup-with-controllers",
+            "a cgroup that hands controllers on takes no process: exec's goes where the container's is",
+            cgroup_with_controllers,
+        ),
     ]
 }
 
@@ -188,4 +194,18 @@ fn cgroup_moved(t: &Test) -> Verdict {
     // The container's own, as long as the kernel lets a process in.
     same("cgroup", exec_cgroup(&b, &[])?, own.as_str())?;
     same("cgroup", exec_cgroup(&b, &["--cgroup", "sub"])?, format!("{own}/sub"))
+}
+
+fn cgroup_with_controllers(t: &Test) -> Verdict {
+    let b = t.bundle()?;
+    controller(&b, "pids")?;
+    let b = run(b)?;
+    let own = cgroup_of(b.pid()?)?;
+    let sub = b.cgroup_dir().join("sub");
+    fs::create_dir(&sub)?;
+    fs::write(sub.join("cgroup.procs"), b.pid()?.as_raw_nonzero().to_string())?;
+    fs::write(b.cgroup_dir().join("cgroup.subtree_control"), "+pids")?;
+    same("cgroup", exec_cgroup(&b, &[])?, format!("{own}/sub"))?;
+    b.delete_force()?;
+    check(!b.cgroup_dir().exists(), || "the cgroup is left".to_owned())
 }

@@ -1,0 +1,79 @@
+//! What a machine may lack: a case that needs it starts with one of these, and is skipped, with the reason, without it.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::bundle::{Bundle, Test};
+use crate::expect::{Verdict, check, skip};
+
+/// AppArmor is on, and profiles can be loaded.
+pub(crate) fn apparmor() -> Verdict {
+    if !has_apparmor() {
+        return skip("AppArmor is not enabled");
+    }
+    match Command::new("apparmor_parser").arg("--version").output() {
+        Err(error) => skip(format!("running apparmor_parser: {error}")),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Whether AppArmor is on.
+pub(crate) fn has_apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// A profile that is loaded as long as this lives.
+pub(crate) struct Profile {
+    /// Unique on the machine.
+    pub(crate) name: String,
+    text: String,
+}
+
+impl Profile {
+    /// Loads a profile that allows everything but what these rules deny.
+    pub(crate) fn load(t: &Test, name: &str, rules: &str) -> Verdict<Self> {
+        apparmor()?;
+        let name = format!("{}-{name}", t.cgroup.trim_start_matches('/').replace('/', "-"));
+        let allowed = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
+        let text = format!("profile {name} flags=(attach_disconnected) {{ {allowed} {rules} }}\n");
+        let profile = Self { name, text };
+        profile.parser("--replace")?;
+        Ok(profile)
+    }
+
+    fn parser(&self, what: &str) -> Verdict {
+        let mut command = Command::new("apparmor_parser");
+        // Without an ABI the parser warns, and leaves out rules that are newer than itself.
+        command.args(["--skip-cache", "--quiet", what]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(self.text.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        check(output.status.success(), || format!("apparmor_parser {what}: {}: {told}", output.status))
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        // The case has its verdict already, and the name is its own.
+        self.parser("--remove").unwrap_or_default();
+    }
+}
+
+/// The controller is cgroup v2's, and the container's cgroup has it: all that are above it hand it on.
+pub(crate) fn controller(b: &Bundle, name: &str) -> Verdict {
+    let mount = &b.test.cgroup_mount;
+    if !fs::read_to_string(mount.join("cgroup.controllers"))?.split_whitespace().any(|found| found == name) {
+        return skip(format!("cgroup v2 does not have the controller {name} here"));
+    }
+    let cgroup = b.cgroup_dir();
+    let mut above: Vec<_> = cgroup.ancestors().skip(1).take_while(|dir| dir.starts_with(mount)).collect();
+    above.reverse();
+    for dir in above {
+        fs::write(dir.join("cgroup.subtree_control"), format!("+{name}"))?;
+    }
+    Ok(())
+}
