@@ -3,6 +3,7 @@
 set -eu
 
 ports=/dev/virtio-ports
+udevadm wait $ports/output $ports/status
 echo "up after $(cut -d ' ' -f 1 /proc/uptime) s"
 
 # systemd enables the controllers that it knows itself, since this service is delegated; the others are hugetlb, misc, rdma.

@@ -9,6 +9,7 @@ use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
 use crate::cases::process::status_line;
 use crate::expect::{Verdict, check, contains, lacks, same, some};
+use crate::features::controller;
 use crate::kind::Kind;
 use crate::mountinfo;
 
@@ -65,6 +66,11 @@ fn cgroup_cases() -> Vec<Case> {
         case("cgroups/removed-with-children", "delete removes cgroups that the container made", cgroup_children),
         case("cgroups/processes-die-with-delete", "delete --force kills what left the process's session", cgroup_kill),
         case("cgroups/reused-when-empty", "a cgroup that is there and empty is used", cgroup_reused),
+        case(
+            "cgroups/hands-controllers-on",
+            "a cgroup that hands controllers on takes no process: an error that says so",
+            cgroup_hands_on,
+        ),
     ]
 }
 
@@ -365,4 +371,17 @@ fn cgroup_reused(t: &Test) -> Verdict {
     let b = t.bundle()?.sh("echo ran");
     fs::create_dir(b.cgroup_dir())?;
     same("output", b.stdout()?, "ran\n")
+}
+
+fn cgroup_hands_on(t: &Test) -> Verdict {
+    let b = t.bundle()?;
+    controller(&b, "pids")?;
+    fs::create_dir(b.cgroup_dir())?;
+    fs::write(b.cgroup_dir().join("cgroup.subtree_control"), "+pids")?;
+    b.run()?.refuses(t, "it hands controllers on to its children", &["busy"])?;
+    // It was there before.
+    if b.cgroup_dir().exists() {
+        fs::remove_dir(b.cgroup_dir())?;
+    }
+    Ok(())
 }
