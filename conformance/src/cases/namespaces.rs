@@ -375,9 +375,9 @@ fn cgroup_reused(t: &Test) -> Verdict {
 
 fn cgroup_hands_on(t: &Test) -> Verdict {
     let b = t.bundle()?;
-    controller(&b, "pids")?;
+    controller(&b, "memory")?;
     fs::create_dir(b.cgroup_dir())?;
-    fs::write(b.cgroup_dir().join("cgroup.subtree_control"), "+pids")?;
+    fs::write(b.cgroup_dir().join("cgroup.subtree_control"), "+memory")?;
     b.run()?.refuses(t, "it hands controllers on to its children", &["busy"])?;
     // It was there before.
     if b.cgroup_dir().exists() {

@@ -198,13 +198,13 @@ fn cgroup_moved(t: &Test) -> Verdict {
 
 fn cgroup_with_controllers(t: &Test) -> Verdict {
     let b = t.bundle()?;
-    controller(&b, "pids")?;
+    controller(&b, "memory")?;
     let b = run(b)?;
     let own = cgroup_of(b.pid()?)?;
     let sub = b.cgroup_dir().join("sub");
     fs::create_dir(&sub)?;
     fs::write(sub.join("cgroup.procs"), b.pid()?.as_raw_nonzero().to_string())?;
-    fs::write(b.cgroup_dir().join("cgroup.subtree_control"), "+pids")?;
+    fs::write(b.cgroup_dir().join("cgroup.subtree_control"), "+memory")?;
     same("cgroup", exec_cgroup(&b, &[])?, format!("{own}/sub"))?;
     b.delete_force()?;
     check(!b.cgroup_dir().exists(), || "the cgroup is left".to_owned())

@@ -1,8 +1,9 @@
 //! What the first instruction of a container's process finds, of the host and of the runtime that was in its place: held
 //! against a fixed list, in which everything that is not named is a finding.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
 use crate::bundle::{Bundle, Lines, Test};
 use crate::case::{Case, case};
@@ -250,7 +251,8 @@ fn keyring(b: &Bundle, reach: &Reach) -> Verdict {
 
 /// Where mounts are, and with what options, in no-frills. The peers' masks differ; their places do not.
 const MOUNTS: &[(&str, &str, &str)] = &[
-    ("/", "ro,relatime", ""),
+    // Its options are further those of the file system that the bundle is on.
+    ("/", "ro", ""),
     ("/dev", "rw,nosuid", "tmpfs"),
     ("/dev/mqueue", "rw,nosuid,nodev,noexec,relatime", "mqueue"),
     ("/dev/pts", "rw,nosuid,noexec,relatime", "devpts"),
@@ -278,7 +280,10 @@ fn mounts(b: &Bundle, reach: &Reach) -> Verdict {
         if let Some(at) = expected.iter().position(|(there, ..)| *there == point) {
             let (_, options, fs_type) = expected.remove(at);
             if b.test.ours() {
-                let options = options.split(',').map(str::to_owned).collect();
+                let mut options: BTreeSet<_> = options.split(',').map(str::to_owned).collect();
+                if point == "/" {
+                    options.extend(options_around(&b.dir)?);
+                }
                 same(point, &mount.options, &options)?;
             }
             check(fs_type.is_empty() || fs_type == mount.fs_type, || format!("{mount:?}"))?;
@@ -298,4 +303,13 @@ fn mounts(b: &Bundle, reach: &Reach) -> Verdict {
     // A path that this kernel does not have is not there to be made read-only.
     expected.retain(|(point, ..)| !named("readonlyPaths", point) || fs::exists(point).unwrap_or(true));
     same("mounts that are missing", expected, [])
+}
+
+/// The options of the mount that a directory is on, but for whether it can be written.
+fn options_around(dir: &Path) -> Verdict<BTreeSet<String>> {
+    let mounts = mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+    let around = mounts.into_iter().filter(|mount| dir.starts_with(&mount.point)).max_by_key(|mount| mount.point.len());
+    let mut options = some("a mount around the bundle", around)?.options;
+    options.remove("rw");
+    Ok(options)
 }
