@@ -7,7 +7,7 @@ udevadm wait $ports/output $ports/status
 echo "up after $(cut -d ' ' -f 1 /proc/uptime) s"
 
 # systemd enables the controllers that it knows itself, since this service is delegated; the others are hugetlb, misc, rdma.
-for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+tr " " "\n" </sys/fs/cgroup/cgroup.controllers | while read -r controller; do
 	echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
 done
 

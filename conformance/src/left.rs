@@ -19,8 +19,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The mounts of this process's namespace.
 pub(crate) fn mounts() -> Verdict<Vec<String>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
-    // Without the propagation fields, which a runtime may legitimately change for the root.
-    Ok(text.lines().map(str::to_owned).collect())
+    // Without the file system's own options: whoever mounts cgroup2 outside a cgroup namespace, as crun does at times, sets
+    // those of the machine's.
+    let without_options = |line: &str| line.rsplit_once(' ').map_or(line, |(mount, _)| mount).to_owned();
+    Ok(text.lines().map(without_options).collect())
 }
 
 /// What is left, in words, after what was there `before`.
