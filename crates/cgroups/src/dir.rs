@@ -1,7 +1,7 @@
 //! An open cgroup directory.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use no_frills_sys::bpf;
@@ -28,6 +28,12 @@ pub struct Dir {
 impl Dir {
     pub(crate) fn new(fd: OwnedFd, path: PathBuf, existed: bool) -> Dir {
         Dir { fd, path, existed }
+    }
+
+    /// Its absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether the cgroup was there before, so that it may have settings of its own.

@@ -100,6 +100,30 @@ pub enum Error {
     #[error("too many device rules for one BPF program: {0} after merging")]
     TooManyRules(usize),
 
+    /// A limit cannot be what it is asked to be. The setting is for the caller to name, who knows where it came from.
+    #[error("{why}")]
+    Setting {
+        /// A JSON pointer from `linux.resources` on.
+        setting: String,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// A limit needs a controller that cannot be had.
+    #[error("needs the cgroup controller {controller:?}, {why}")]
+    Controller {
+        /// A JSON pointer from `linux.resources` on.
+        setting: String,
+        /// The controller.
+        controller: String,
+        /// Where it is, and what to do.
+        why: String,
+    },
+
+    /// The kernel did not take a limit.
+    #[error(transparent)]
+    Limit(Box<Limit>),
+
     /// A system call failed.
     #[error("{action} {}{hint}", .path.display())]
     System {
@@ -116,6 +140,25 @@ pub enum Error {
     },
 }
 
+/// A limit that the kernel did not take.
+#[derive(Clone, Debug, ThisError)]
+#[error("writing {text:?} to {}{why}{}", .path.display(), after(.written))]
+pub struct Limit {
+    /// A JSON pointer from `linux.resources` on.
+    pub setting: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What was written to it.
+    pub text: String,
+    /// What the error number means here; begins with a semicolon, or is empty.
+    pub why: String,
+    /// The files that were written before, and keep what they were given.
+    pub written: Vec<String>,
+    /// What the kernel said.
+    #[source]
+    pub errno: Errno,
+}
+
 impl Error {
     pub(crate) fn system(action: &'static str, path: &Path, errno: Errno) -> Error {
         let hint = match errno {
@@ -126,15 +169,31 @@ impl Error {
         Error::System { action, path: path.to_owned(), hint, errno }
     }
 
+    /// The setting that it is about, where it is about one: a JSON pointer from `linux.resources` on.
+    #[must_use]
+    pub fn setting(&self) -> Option<&str> {
+        match self {
+            Error::Setting { setting, .. } | Error::Controller { setting, .. } => Some(setting),
+            Error::Limit(limit) => Some(&limit.setting),
+            _ => None,
+        }
+    }
+
     /// The kernel's error number, where there is one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Error::System { errno, .. } | Error::Entering { errno, .. } => Some(*errno),
+            Error::Limit(limit) => Some(limit.errno),
             Error::Program { cause, .. } => Some(cause.errno),
             _ => None,
         }
     }
+}
+
+/// What was done before the write that failed.
+fn after(written: &[String]) -> String {
+    if written.is_empty() { String::new() } else { format!(" (already changed: {})", written.join(", ")) }
 }
 
 /// Whether `errno` says that a cgroup is not there: ENOENT for a path, ENODEV for a file that was

@@ -83,9 +83,14 @@ impl Hierarchy {
             return Ok(Controller::Here);
         }
         let text = mountinfo()?;
-        let v1 = mounts(&text).find(|mount| binds(mount, name));
+        let v1 = mounts(&text).find(|mount| binds(mount, controller_of_v1(name)));
         Ok(v1.map_or(Controller::Absent, |mount| Controller::BoundToV1(mount.mount_point())))
     }
+}
+
+/// What a controller is called in cgroup v1.
+pub(crate) fn controller_of_v1(name: &str) -> &str {
+    if name == "io" { "blkio" } else { name }
 }
 
 fn is_cgroup2(path: &Path) -> bool {

@@ -2,7 +2,7 @@
 //! and say which devices its processes may use.
 //!
 //! Everything is done on the files of a cgroup2 file system, with one exception: devices, for which
-//! there is no file but a BPF program ([`devices`]). None of it needs a controller, so that it
+//! there is no file but a BPF program ([`devices`]). None of it needs a controller but limits ([`resources`]), so that it
 //! works as well on a hybrid host, where the controllers are bound to cgroup v1 and cgroup2 is
 //! mounted at `/sys/fs/cgroup/unified`.
 //!
@@ -35,7 +35,7 @@
 //! with the mode 0755 less the umask of the process.
 //!
 //! # What is not here
-//! cgroup v1. Limits and the systemd driver: the `slice:prefix:name` form
+//! cgroup v1. The systemd driver: the `slice:prefix:name` form
 //! of a cgroupsPath is recognized, so that the caller can say so.
 //!
 //! # Kernel
@@ -45,9 +45,11 @@
 #![forbid(unsafe_code)]
 
 pub mod devices;
+pub mod resources;
 
 mod cgroup;
 mod cgroups_path;
+mod controllers;
 mod dir;
 mod error;
 mod events;
@@ -63,8 +65,9 @@ mod walk;
 pub use cgroup::Cgroup;
 pub use cgroups_path::{BASE, CgroupsPath};
 pub use dir::Dir;
-pub use error::{Error, Result};
+pub use error::{Error, Limit, Result};
 pub use hierarchy::{Controller, Hierarchy};
+pub use resources::Resources;
 pub use stats::{
     CpuStats, HugetlbStats, IoStats, MemoryEvents, MemoryStats, MiscStats, OomWatch, PidsStats, Pressure, RdmaStats,
     Stall, Stats, SwapStats, Throttling,

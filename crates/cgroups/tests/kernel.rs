@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use no_frills_cgroups::devices::{self, Access, Kind, Rule};
-use no_frills_cgroups::{Cgroup, CgroupsPath, Controller, Error, Hierarchy};
+use no_frills_cgroups::resources::{HugepageLimit, Target, Write};
+use no_frills_cgroups::{Cgroup, CgroupsPath, Controller, Error, Hierarchy, Resources};
 use no_frills_sys::bpf;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
@@ -602,4 +603,108 @@ fn handles_can_be_used_from_any_thread() {
     any_thread::<no_frills_cgroups::Dir>();
     any_thread::<Error>();
     any_thread::<devices::Program>();
+}
+
+/// Limits of huge pages, the one controller that hosts of the hybrid layout have here too. `None`: not this one.
+fn huge_pages(place: &Place, limit: u64) -> Option<Vec<Write>> {
+    if place.hierarchy.controller("hugetlb").unwrap() != Controller::Here {
+        eprintln!("skipped: the controller hugetlb is not in cgroup v2");
+        return None;
+    }
+    let hugepage_limits = vec![HugepageLimit { page_size: "2MB".to_owned(), limit }];
+    let resources = Resources { hugepage_limits, ..Resources::default() };
+    resources.check_host().unwrap();
+    Some(resources.writes(Target::New).unwrap())
+}
+
+#[test]
+fn controllers_are_handed_on_and_limits_written() {
+    let place = place!("controllers_are_handed_on_and_limits_written");
+    let Some(writes) = huge_pages(&place, 4 << 20) else { return };
+    let mut cgroup = place.cgroup("a/b/c");
+    let dir = cgroup.create(|_| Ok::<(), Error>(())).unwrap();
+    let file = |path: &str| fs::read_to_string(place.path(path)).unwrap();
+    assert!(!Path::new(&place.path("a/b/c/hugetlb.2MB.max")).exists());
+    cgroup.enable_controllers(&[]).unwrap();
+    assert_eq!(file("a/b/cgroup.subtree_control"), "");
+    cgroup.enable_controllers(&writes).unwrap();
+    for path in [".", "a", "a/b"] {
+        assert_eq!(file(&format!("{path}/cgroup.subtree_control")).trim(), "hugetlb", "{path}");
+    }
+    assert_eq!(file("a/b/c/cgroup.subtree_control"), "");
+    dir.apply(&writes).unwrap();
+    assert_eq!(file("a/b/c/hugetlb.2MB.max"), "4194304\n");
+    assert_eq!(file("a/b/c/hugetlb.2MB.rsvd.max"), "4194304\n");
+    // It can be said again, and with somebody in it.
+    let _sleeper = Sleeper::in_cgroup(&cgroup);
+    cgroup.enable_controllers(&writes).unwrap();
+    dir.apply(&huge_pages(&place, 0).unwrap()).unwrap();
+    assert_eq!(file("a/b/c/hugetlb.2MB.max"), "0\n");
+}
+
+#[test]
+fn a_parent_with_processes_hands_nothing_on() {
+    let place = place!("a_parent_with_processes_hands_nothing_on");
+    let Some(writes) = huge_pages(&place, 0) else { return };
+    let mut parent = place.cgroup("a");
+    parent.create(unjournaled).unwrap();
+    let _sleeper = Sleeper::in_cgroup(&parent);
+    let mut cgroup = place.cgroup("a/b");
+    cgroup.create(unjournaled).unwrap();
+    let error = cgroup.enable_controllers(&writes).unwrap_err();
+    assert_eq!(error.setting(), Some("/hugepageLimits/0"));
+    let text = error.to_string();
+    let expected = format!(
+        "needs the cgroup controller \"hugetlb\", which {} cannot hand on, since it has 1 process(es) of its own; move them \
+         to a cgroup beneath it, or choose a cgroupsPath elsewhere",
+        parent.path().display()
+    );
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_controller_that_is_not_there_is_told_with_where_it_is() {
+    let place = place!("a_controller_that_is_not_there_is_told_with_where_it_is");
+    let writes = Resources { pids_limit: Some(10), ..Resources::default() }.writes(Target::New).unwrap();
+    let mut cgroup = place.cgroup("a");
+    let dir = cgroup.create(unjournaled).unwrap();
+    match place.hierarchy.controller("pids").unwrap() {
+        Controller::Here => {
+            cgroup.enable_controllers(&writes).unwrap();
+            dir.apply(&writes).unwrap();
+            assert_eq!(fs::read_to_string(place.path("a/pids.max")).unwrap(), "10\n");
+        }
+        Controller::BoundToV1(path) => {
+            let error = cgroup.enable_controllers(&writes).unwrap_err().to_string();
+            let expected = format!(
+                "needs the cgroup controller \"pids\", which is bound to cgroup v1 here, at {}; boot with \
+                 systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all, to have it in cgroup v2",
+                path.display()
+            );
+            assert_eq!(error, expected);
+            assert_eq!(fs::read_to_string(place.path("cgroup.subtree_control")).unwrap(), "");
+        }
+        Controller::Absent => {
+            let error = cgroup.enable_controllers(&writes).unwrap_err().to_string();
+            assert!(error.starts_with("needs the cgroup controller \"pids\", which "), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_is_not_taken_is_told_with_what_was_changed() {
+    let place = place!("a_limit_that_is_not_taken_is_told_with_what_was_changed");
+    let Some(mut writes) = huge_pages(&place, 0) else { return };
+    let unified = vec![("hugetlb.2MB.max".to_owned(), "none".to_owned())];
+    writes.extend(Resources { unified, ..Resources::default() }.writes(Target::New).unwrap());
+    let mut cgroup = place.cgroup("a");
+    let dir = cgroup.create(unjournaled).unwrap();
+    cgroup.enable_controllers(&writes).unwrap();
+    let error = dir.apply(&writes).unwrap_err();
+    assert_eq!((error.setting(), error.errno()), (Some("/unified/hugetlb.2MB.max"), Some(Errno::EINVAL)));
+    let path = place.path("a/hugetlb.2MB.max");
+    let expected =
+        format!("writing \"none\" to {} (already changed: hugetlb.2MB.max, hugetlb.2MB.rsvd.max)", path.display());
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n");
 }
