@@ -1,5 +1,6 @@
 //! What can go wrong, said once: the setting (a JSON pointer), the action and the cause.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -126,6 +127,9 @@ pub enum Error {
     /// The container's first process ended before it was ready.
     #[error("the container's first process ended before it was ready: {0}")]
     InitEnded(String),
+    /// The memory that the container may have was not enough to start it. (Engines look for the text.)
+    #[error("/linux/resources/memory/limit: container init was OOM-killed (memory limit too low?)")]
+    OutOfMemory,
     /// The container's first process waits to be started, but hears nothing: it is stopped or frozen.
     #[error("the container's first process does not answer: is it stopped (SIGSTOP), or its cgroup frozen?")]
     InitMute,
@@ -143,7 +147,7 @@ pub enum Error {
     #[error("{}{}", Pointed(pointer), Chain(source))]
     Cgroup {
         /// The setting, a JSON pointer.
-        pointer: &'static str,
+        pointer: Cow<'static, str>,
         /// The cause.
         source: no_frills_cgroups::Error,
     },
@@ -191,7 +195,15 @@ impl Error {
 
     /// For `map_err`: the cgroup.
     pub(crate) fn cgroup(source: no_frills_cgroups::Error) -> Error {
-        Error::Cgroup { pointer: "/linux/cgroupsPath", source }
+        Error::Cgroup { pointer: Cow::Borrowed("/linux/cgroupsPath"), source }
+    }
+
+    /// For `map_err`: one of the limits that stand at `pointer`.
+    pub(crate) fn limit(pointer: &str) -> impl Fn(no_frills_cgroups::Error) -> Error {
+        move |source| match source.setting() {
+            None => Error::cgroup(source),
+            Some(setting) => Error::Cgroup { pointer: format!("{pointer}{setting}").into(), source },
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::O_NOFOLLOW;
+use no_frills_cgroups::resources::{self, Target};
 use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
 use no_frills_plan::{Kind, Message};
 use no_frills_sys::capability;
@@ -26,7 +27,7 @@ use no_frills_sys::spawn::Failure;
 
 use crate::bundle::Bundle;
 use crate::compile::{Caller, Pointer, Program};
-use crate::config::{Config, Moment, namespace};
+use crate::config::{Config, ConfigError, Moment, RESOURCES, namespace};
 use crate::container::CreateOptions;
 use crate::error::{Error, Explained, Result};
 use crate::hooks::{self, Inside, Told};
@@ -136,6 +137,10 @@ impl Attempt<'_> {
             Err(_) if program.caller.is_some() => None,
             hierarchy => Some(Cgroup::new(&hierarchy.map_err(Error::cgroup)?, relative).map_err(Error::cgroup)?),
         };
+        program.resources.check_host().map_err(Error::limit(RESOURCES))?;
+        if cgroup.is_none() {
+            refuse_limits(program, "there is no cgroup2 file system")?;
+        }
         let class = program.intel_rdt.as_ref().map(|rdt| resctrl::class(rdt, directory.id())).transpose()?;
 
         let record = Record {
@@ -173,6 +178,7 @@ impl Attempt<'_> {
             net_devices: None,
             config,
             hooks_begun: false,
+            later_limits: Vec::new(),
         };
         launch.init.warnings.extend_from_slice(config.warnings());
         let steps = |launch: &mut Launch<'_>| -> Result<()> {
@@ -207,6 +213,9 @@ impl Attempt<'_> {
             };
             spawned.map_err(|failure| launch.explain_spawn(failure))?;
             launch.init.provide()?;
+            if let Some(dir) = &cgroup_dir {
+                dir.apply(&launch.later_limits).map_err(Error::limit(RESOURCES))?;
+            }
             // While init is at work: it needs no device but those that every container may use, and the
             // container's program does not run yet.
             if !program.mounts_devices {
@@ -261,7 +270,7 @@ impl Attempt<'_> {
         match steps(&mut launch) {
             Ok(()) => launch.finish(goal),
             Err(error) => {
-                let error = launch.explain_end(error);
+                let error = if launch.was_short_of_memory() { Error::OutOfMemory } else { error };
                 Err(error.and_cleanup(launch.undo()))
             }
         }
@@ -284,6 +293,8 @@ struct Launch<'a> {
     config: &'a Config,
     /// Whether hooks were run, so that those of poststop are to be when it fails.
     hooks_begun: bool,
+    /// Limits that are written when init has been born.
+    later_limits: Vec<resources::Write>,
 }
 
 impl Launch<'_> {
@@ -298,6 +309,7 @@ impl Launch<'_> {
         match made {
             Ok(dir) => {
                 self.cgroup = Some(cgroup);
+                self.set_limits(&dir)?;
                 Ok(Some(dir))
             }
             Err(error) => match refusal(&error) {
@@ -310,8 +322,33 @@ impl Launch<'_> {
         }
     }
 
+    /// Writes the limits, so that nothing of the container is ever without them.
+    fn set_limits(&mut self, dir: &no_frills_cgroups::Dir) -> Result<()> {
+        let (Program { resources, limits, .. }, Some(cgroup)) = (self.program, &self.cgroup) else { return Ok(()) };
+        let used =
+            if dir.existed() { Some(resources.writes(Target::Used).map_err(Error::limit(RESOURCES))?) } else { None };
+        let limits = used.as_ref().unwrap_or(limits);
+        if limits.is_empty() {
+            return Ok(());
+        }
+        cgroup.enable_controllers(limits).map_err(Error::limit(RESOURCES))?;
+        // Init would not be born into a cgroup that may have no process.
+        let (later, now): (Vec<_>, Vec<_>) = limits.iter().partition(|limit| limit.limits_births());
+        self.later_limits = later.into_iter().cloned().collect();
+        dir.apply(now).map_err(Error::limit(RESOURCES))
+    }
+
+    /// Whether the kernel killed a process of the container because of its limit of memory.
+    fn was_short_of_memory(&self) -> bool {
+        let limited = self.program.limits.iter().any(|limit| limit.controller() == Some("memory"));
+        // The error that is told otherwise is the better one if this cannot be found out.
+        let kills = || self.cgroup.as_ref().filter(|_| limited)?.oom_kills().ok()?;
+        kills().is_some_and(|kills| kills > 0)
+    }
+
     /// Where the host lets the caller have no cgroup, the container's processes stay in the caller's, as with peers.
     fn do_without_cgroup(&mut self, errno: Errno) -> Result<()> {
+        refuse_limits(self.program, &Explained(errno).to_string())?;
         if self.asks_for_cgroup {
             let why = Explained(errno);
             self.init.warnings.push(format!("{}: done without: {why}", Pointer::CGROUPS_PATH));
@@ -322,20 +359,6 @@ impl Launch<'_> {
         self.record.cgroup = PathBuf::new();
         self.record.cgroup_parents = 0;
         self.journal.write(&self.record)
-    }
-
-    /// If init has just ended, it may be for lack of memory.
-    fn explain_end(&self, error: Error) -> Error {
-        let killed = || self.cgroup.as_ref().map_or(Ok(None), Cgroup::oom_kills);
-        match error {
-            // What cannot be read has nothing to say about this.
-            Error::InitEnded(how) if killed().is_ok_and(|kills| kills.is_some_and(|kills| kills > 0)) => {
-                Error::InitEnded(format!(
-                    "{how}: it was killed for lack of memory; is /linux/resources/memory/limit too low?"
-                ))
-            }
-            error => error,
-        }
     }
 
     /// Why init could not be started.
@@ -368,7 +391,7 @@ impl Launch<'_> {
         match dir.set_devices(program) {
             // From a user namespace no device can be made, and the host's decide for themselves.
             Err(error) if error.errno() == Some(Errno::EPERM) && is_limited()? => Ok(()),
-            result => result.map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices", source }),
+            result => result.map_err(|source| Error::Cgroup { pointer: "/linux/resources/devices".into(), source }),
         }
     }
 
@@ -494,6 +517,16 @@ impl Launch<'_> {
             None => Err(Error::InitEnded("it was never started".to_owned())),
         }
     }
+}
+
+/// Without a cgroup there are no limits, which nobody would notice if it was not told.
+fn refuse_limits(program: &Program, why: &str) -> Result<()> {
+    let Some(limit) = program.limits.first() else { return Ok(()) };
+    let message = format!(
+        "the container gets no cgroup, so that it cannot be limited: {why}; name one in linux.cgroupsPath that is delegated \
+         to this user (with systemd: Delegate=yes), or ask for no limits"
+    );
+    Err(Error::Config(ConfigError::new(format_args!("{RESOURCES}{}", limit.setting), message)))
 }
 
 /// What stands in the way of who has no rights on the host.

@@ -1,5 +1,6 @@
 //! What a [`Program`] would do, as text and as JSON: for `no-frills plan`, golden files and errors.
 
+use std::fmt;
 use std::path::Path;
 
 use no_frills_cgroups::{CgroupsPath, devices};
@@ -9,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::compile::{IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, SourceKind};
 use crate::config::{
-    CAPABILITIES, IO_CLASSES, IoPriority, MEMORY_FLAGS, MEMORY_MODES, Moment, PERSONALITIES, POLICIES, RLIMITS,
-    SCHEDULER_FLAGS, Scheduler, attr, legacy, namespace, propagation,
+    CAPABILITIES, IO_CLASSES, IoPriority, MEMORY_FLAGS, MEMORY_MODES, Moment, PERSONALITIES, POLICIES, RESOURCES,
+    RLIMITS, SCHEDULER_FLAGS, Scheduler, attr, legacy, namespace, propagation,
 };
 
 /// Names of bits, for [`flags`].
@@ -204,7 +205,7 @@ fn make_cgroup(path: &CgroupsPath) -> Deed {
         CgroupsPath::Systemd { slice, prefix, name } => format!("{slice}:{prefix}:{name}"),
     };
     let path = Shown { name: "path", text: format!("{path:?}"), value: path.into() };
-    Deed { pointer: Pointer::CGROUPS_PATH, name: "mkdir_cgroup", fields: vec![path] }
+    Deed { pointer: Pointer::CGROUPS_PATH.to_string(), name: "mkdir_cgroup", fields: vec![path] }
 }
 
 /// The fields of a step in order.
@@ -401,7 +402,7 @@ fn line(step: &Step<'_>) -> String {
 
 /// What the parent does, in order: the setting, the call, and the call's arguments.
 struct Deed {
-    pointer: Pointer,
+    pointer: String,
     name: &'static str,
     fields: Vec<Shown>,
 }
@@ -427,7 +428,7 @@ impl Program {
         let parent = self.parent().into_iter().map(|Deed { pointer, name, fields }| {
             let mut object = Map::new();
             object.insert("name".to_owned(), name.into());
-            object.insert("pointer".to_owned(), pointer.to_string().into());
+            object.insert("pointer".to_owned(), pointer.into());
             insert(&mut object, fields);
             Value::Object(object)
         });
@@ -452,17 +453,27 @@ impl Program {
 
     fn parent(&self) -> Vec<Deed> {
         let mut deeds: Vec<Deed> = self.cgroup.iter().map(make_cgroup).collect();
+        deeds.extend(self.limits.iter().map(|limit| {
+            let file = Shown { name: "file", text: format!("{:?}", limit.file), value: limit.file.as_str().into() };
+            let content =
+                Shown { name: "content", text: format!("{:?}", limit.text), value: limit.text.as_str().into() };
+            Deed { pointer: format!("{RESOURCES}{}", limit.setting), name: "write_limit", fields: vec![file, content] }
+        }));
         deeds.extend(self.device_deeds());
         deeds.extend(self.sources.iter().enumerate().map(|(number, source)| {
             let (name, mut rest) = source_deed(&source.kind);
             let mut fields =
                 vec![Shown { name: "source", text: format!("source={}", number % SOURCE_BATCH), value: number.into() }];
             fields.append(&mut rest);
-            Deed { pointer: source.pointer, name, fields }
+            Deed { pointer: source.pointer.to_string(), name, fields }
         }));
         let mut clone = flags(self.clone_flags, CLONE);
         clone.extend(["CLONE_INTO_CGROUP", "CLONE_PIDFD"].map(str::to_owned));
-        deeds.push(Deed { pointer: Pointer::NAMESPACES, name: "clone3", fields: vec![Shown::names("flags", clone)] });
+        deeds.push(Deed {
+            pointer: Pointer::NAMESPACES.to_string(),
+            name: "clone3",
+            fields: vec![Shown::names("flags", clone)],
+        });
         if let Some(maps) = &self.id_maps {
             deeds.push(write(Pointer::UID_MAPPINGS, "uid_map", maps.uid.clone()));
             deeds.push(write(Pointer::GID_MAPPINGS, "gid_map", maps.gid.clone()));
@@ -471,7 +482,7 @@ impl Program {
             deeds.push(write(Pointer::OOM_SCORE_ADJ, "oom_score_adj", score.to_string()));
         }
         deeds.extend((0..).zip(&self.rlimits).map(|(index, (resource, _, hard))| Deed {
-            pointer: Pointer::item("/process/rlimits", index),
+            pointer: Pointer::item("/process/rlimits", index).to_string(),
             name: "raise_rlimit",
             fields: vec![Shown::word("resource", rlimit(*resource)), Shown::limit("hard", *hard)],
         }));
@@ -484,12 +495,12 @@ impl Program {
             ],
         }));
         deeds.extend(self.scheduler.map(|scheduler| Deed {
-            pointer: Pointer::SCHEDULER,
+            pointer: Pointer::SCHEDULER.to_string(),
             name: "sched_setattr",
             fields: scheduler_fields(scheduler),
         }));
         deeds.extend(self.io_priority.map(|priority| Deed {
-            pointer: Pointer::IO_PRIORITY,
+            pointer: Pointer::IO_PRIORITY.to_string(),
             name: "ioprio_set",
             fields: vec![Shown::word("class", io_class(priority)), Shown::number("priority", priority.priority)],
         }));
@@ -500,12 +511,12 @@ impl Program {
             let lines = rdt.schema.iter().chain(&rdt.schemata).cloned().collect();
             let monitoring = Shown::yes("monitoring", rdt.monitoring.into());
             let fields = vec![class, Shown::names("schemata", lines), monitoring];
-            Deed { pointer: Pointer::to("/linux/intelRdt"), name: "resctrl_class", fields }
+            Deed { pointer: "/linux/intelRdt".to_owned(), name: "resctrl_class", fields }
         }));
         deeds.extend(self.net_devices.iter().map(|device| {
             let text = |name, text: &str| Shown { name, text: format!("{text:?}"), value: text.into() };
             let fields = vec![text("device", &device.host), text("to", &device.name)];
-            Deed { pointer: Pointer::to("/linux/netDevices"), name: "move_network_device", fields }
+            Deed { pointer: "/linux/netDevices".to_owned(), name: "move_network_device", fields }
         }));
         deeds
     }
@@ -518,13 +529,13 @@ impl Program {
             let mut fields = vec![path, strings("args", &hook.args)];
             fields.extend(hook.env.as_ref().map(|env| strings("env", env)));
             fields.extend(hook.timeout.map(|timeout| Shown::number("timeout", timeout.as_secs())));
-            Deed { pointer: Pointer::item(moment.pointer(), index), name: moment.name(), fields }
+            Deed { pointer: Pointer::item(moment.pointer(), index).to_string(), name: moment.name(), fields }
         })
     }
 
     fn device_deeds(&self) -> impl Iterator<Item = Deed> {
-        let deed = |pointer, rule: &devices::Rule| Deed {
-            pointer,
+        let deed = |pointer: Pointer, rule: &devices::Rule| Deed {
+            pointer: pointer.to_string(),
             name: "device_rule",
             fields: vec![Shown::word("rule", rule.to_string())],
         };
@@ -534,7 +545,7 @@ impl Program {
         // The configuration's rules may be such that nothing is denied: then there is no program.
         let pointer = if self.device_rules_asked { Pointer::DEVICE_RULES } else { Pointer::NO_SETTING };
         let load = self.device_program.iter().filter(|program| !program.allows_all()).map(move |program| Deed {
-            pointer,
+            pointer: pointer.to_string(),
             name: "bpf_device_program",
             fields: vec![Shown::number("instructions", program.insns().len() as u64)],
         });
@@ -653,7 +664,7 @@ fn scheduler_fields(scheduler: Scheduler) -> Vec<Shown> {
     ]
 }
 
-fn append(text: &mut String, deed: &str, pointer: Pointer) {
+fn append(text: &mut String, deed: &str, pointer: impl fmt::Display) {
     let line = format!("  {deed:<78} {pointer}");
     text.push_str(line.trim_end());
     text.push('\n');
@@ -713,7 +724,7 @@ fn user_namespace(ids: &Ids) -> Shown {
 fn write(pointer: Pointer, file: &'static str, content: String) -> Deed {
     let file = Shown { name: "file", text: format!("\"/proc/PID/{file}\""), value: file.into() };
     let content = Shown { name: "content", text: format!("{content:?}"), value: content.into() };
-    Deed { pointer, name: "write", fields: vec![file, content] }
+    Deed { pointer: pointer.to_string(), name: "write", fields: vec![file, content] }
 }
 
 /// Where a mount is attached, in full.

@@ -176,6 +176,9 @@ impl Cgroup {
                  the nearest ancestor that it shares with the caller's own cgroup"
                     .to_owned()
             }
+            Errno::EAGAIN => {
+                "no more processes may be born there: pids.max, there or in an ancestor, is reached".to_owned()
+            }
             Errno::ENODEV | Errno::ENOENT => "it has been removed".to_owned(),
             _ => "the kernel refused".to_owned(),
         };

@@ -29,13 +29,14 @@ mod unprivileged;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use no_frills_cgroups::CgroupsPath;
 use no_frills_cgroups::devices::{self, Rule};
+use no_frills_cgroups::resources::{Target, Write};
+use no_frills_cgroups::{CgroupsPath, Resources};
 use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
 use crate::config::{
-    Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET,
-    NetDevice, Process, Propagation, Scheduler, Seccomp, is_mapped, namespace, propagation,
+    Asked, Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET,
+    NetDevice, Process, Propagation, RESOURCES, Scheduler, Seccomp, is_mapped, misfit, namespace, propagation,
 };
 pub(crate) use filter::{Filtered, compile_profile};
 pub(crate) use hook::compile_hook;
@@ -183,6 +184,10 @@ pub struct Program {
     pub(crate) ready: u32,
     /// Where the container's cgroup lies; `None`: it is there.
     pub cgroup: Option<CgroupsPath>,
+    /// The limits of `resources`.
+    pub resources: Resources,
+    /// What is written for them to the files of a new cgroup, in this order.
+    pub limits: Vec<Write>,
     /// The rules of `resources.devices`.
     pub device_rules: Vec<Rule>,
     /// What decides over accesses to devices: those rules, and after them what every container may do. `None`: it is in place.
@@ -256,7 +261,10 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
     steps.set_sysctls();
     mounts::restrict(&mut steps);
     process::become_it(&mut steps, Forks::No);
-    let device_rules = config.linux.device_rules.clone().unwrap_or_default();
+    let Asked { limits: resources, device_rules } = config.linux.resources.clone();
+    let limits = resources.writes(Target::New).map_err(|error| misfit(RESOURCES, &error))?;
+    let device_rules_asked = device_rules.is_some();
+    let device_rules = device_rules.unwrap_or_default();
     let device_program = devices::compile_container(&device_rules)
         .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
     Ok(Program {
@@ -270,10 +278,12 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
         pointers: steps.pointers,
         ready: steps.ready,
         cgroup: Some(cgroup(config, options.id)?),
+        resources,
+        limits,
         device_rules,
         device_program: Some(device_program),
         mounts_devices: mounts::need_devices(config),
-        device_rules_asked: config.linux.device_rules.is_some(),
+        device_rules_asked,
         oom_score_adj: config.process.oom_score_adj,
         rlimits: rlimits(&config.process),
         scheduler: config.process.scheduler,
@@ -341,6 +351,8 @@ fn joining(steps: Builder<'_>, forks: Forks) -> Program {
         pointers: steps.pointers,
         ready: steps.ready,
         cgroup: None,
+        resources: Resources::default(),
+        limits: Vec::new(),
         device_rules: Vec::new(),
         device_program: None,
         mounts_devices: false,

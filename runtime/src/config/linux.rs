@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use no_frills_cgroups::devices::{Access, Kind, Rule};
-
 use super::intel_rdt::{self, IntelRdt};
 use super::memory::{self, MemoryPolicy};
 use super::mounts::{Propagation, propagation};
 use super::net_devices::{self, NetDevice};
+use super::path;
 use super::process::valid_id;
 use super::reader::{Node, Result};
+use super::resources::{self, Asked};
 use super::seccomp::{self, Seccomp};
 use super::sysctl::{self, Sysctl};
 use super::time_offsets::{self, TimeOffset};
-use super::unsupported::{self, refuse};
-use super::{NOT_YET, path};
 
 /// `CLONE_NEW*`, clone(2).
 pub(crate) mod namespace {
@@ -37,8 +35,7 @@ pub(crate) struct Linux {
     pub(crate) uid_mappings: Vec<IdMapping>,
     pub(crate) gid_mappings: Vec<IdMapping>,
     pub(crate) devices: Vec<Device>,
-    /// `None` without `resources.devices`.
-    pub(crate) device_rules: Option<Vec<Rule>>,
+    pub(crate) resources: Asked,
     pub(crate) cgroups_path: Option<String>,
     pub(crate) memory_policy: Option<MemoryPolicy>,
     /// For personality(2).
@@ -113,10 +110,10 @@ pub(crate) enum DeviceKind {
 }
 
 /// The kernel's device numbers have 12 and 20 bits.
-const MAJOR_MAX: u64 = 0xfff;
-const MINOR_MAX: u64 = 0xf_ffff;
+pub(super) const MAJOR_MAX: u64 = 0xfff;
+pub(super) const MINOR_MAX: u64 = 0xf_ffff;
 
-pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> {
+pub(super) fn read(document: &Node<'_, '_>, oci_version: &str, warnings: &mut Vec<String>) -> Result<Linux> {
     let Some(node) = document.member("linux")? else { return Ok(Linux::default()) };
     let (namespaces, joined) = read_namespaces(&node)?;
     let mappings_for = if namespaces & namespace::USER != 0 {
@@ -133,7 +130,7 @@ pub(super) fn read(document: &Node<'_, '_>, oci_version: &str) -> Result<Linux> 
         uid_mappings: read_mappings(&node, "uidMappings", mappings_for)?,
         gid_mappings: read_mappings(&node, "gidMappings", mappings_for)?,
         devices: read_devices(&node)?,
-        device_rules: read_resources(&node, oci_version)?,
+        resources: resources::read(&node, oci_version, warnings)?,
         cgroups_path: Some(node.text_of("cgroupsPath")?).filter(|path| !path.is_empty()).map(str::to_owned),
         memory_policy: memory::read_memory_policy(&node)?,
         personality: memory::read_personality(&node)?,
@@ -304,39 +301,5 @@ fn read_devices(node: &Node<'_, '_>) -> Result<Vec<Device>> {
             return Err(item.required("path")?.error("is the multiplexer of terminals, c 5:2, in every container"));
         }
         Ok(device)
-    })
-}
-
-fn read_resources(node: &Node<'_, '_>, oci_version: &str) -> Result<Option<Vec<Rule>>> {
-    let Some(node) = node.member("resources")? else { return Ok(None) };
-    refuse(&node, unsupported::RESOURCES, NOT_YET)?;
-    let is_old = ["1.0.", "1.1.", "1.2."].iter().any(|version| oci_version.starts_with(version));
-    refuse(&node, if is_old { unsupported::PIDS_BEFORE_1_3 } else { unsupported::PIDS }, NOT_YET)?;
-    let rules = node.each("devices", read_rule)?;
-    Ok(Some(rules).filter(|rules| !rules.is_empty()))
-}
-
-fn read_rule(node: &Node<'_, '_>) -> Result<Rule> {
-    let kind = match node.text_of("type")? {
-        "" | "a" => Kind::All,
-        "c" => Kind::Char,
-        "b" => Kind::Block,
-        other => return Err(node.required("type")?.error(format!("unknown device type {other:?}"))),
-    };
-    // -1 is the wildcard of engines that do not leave it out.
-    let number = |name, max: u64| -> Result<Option<u32>> {
-        let Some(number) = node.member(name)? else { return Ok(None) };
-        Ok(u32::try_from(number.signed(-1, max as i64)?).ok())
-    };
-    let letters = node.required("access")?;
-    let Some(access) = Access::parse(letters.text()?) else {
-        return Err(letters.error("expected some of the letters r, w and m"));
-    };
-    Ok(Rule {
-        allow: node.required("allow")?.boolean()?,
-        kind,
-        major: number("major", MAJOR_MAX)?,
-        minor: number("minor", MINOR_MAX)?,
-        access,
     })
 }

@@ -15,6 +15,7 @@ mod number_list;
 mod path;
 mod process;
 mod reader;
+mod resources;
 mod scheduling;
 mod seccomp;
 mod sysctl;
@@ -43,6 +44,7 @@ pub(crate) use net_devices::NetDevice;
 pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
 pub use reader::ConfigError;
 use reader::{Node, Result};
+pub(crate) use resources::{Asked, POINTER as RESOURCES, misfit};
 pub(crate) use scheduling::{IO_CLASSES, IoPriority, POLICIES, SCHEDULER_FLAGS, Scheduler};
 pub(crate) use seccomp::{FLAGS as SECCOMP_FLAGS, Seccomp, SyscallRule};
 pub(crate) use sysctl::Sysctl;
@@ -117,7 +119,7 @@ impl Config {
         let root = Root { path: root.required_text("path")?.to_owned(), readonly: root.boolean_of("readonly")? };
         let mounts = mounts::read(&document, &mut warnings)?;
         let hooks = hooks::read(&document)?;
-        let linux = linux::read(&document, &oci_version)?;
+        let linux = linux::read(&document, &oci_version, &mut warnings)?;
         let mut config = Config {
             oci_version,
             hostname: read_uts_name(&document, "hostname", &linux)?,

@@ -1,4 +1,4 @@
-//! What the specification knows and this version does not do. It is refused where a configuration
+//! What the specification knows and a container of Linux with cgroup v2 cannot have. It is refused where a configuration
 //! really asks for it, never ignored; zero and empty values, which engines send, ask for nothing.
 
 use super::reader::{Node, Result};
@@ -9,77 +9,29 @@ pub(super) enum Ask {
     Flag,
     /// Every number but zero asks.
     Number,
-    /// As [`Ask::Number`], but negative numbers, which mean "unlimited", ask for nothing.
-    Limit,
-    /// As [`Ask::Limit`], but zero asks too: `pids.limit` 0 means no process at all since version 1.3.
-    Count,
-    /// A string that is not empty asks.
-    Text,
     /// An array with elements asks.
     List,
     /// An object asks when a known member does; one whose members are not listed here: when it has any.
     Map(&'static [(&'static str, Ask)]),
 }
 
-use Ask::{Count, Flag, Limit, List, Map, Number, Text};
+use Ask::{Flag, List, Map, Number};
 
 /// Sections for other platforms. config.md lets each be set only where the platform is the target, so
 /// a bundle that sets one asks for something else than a container of this kernel.
 pub(super) const OTHER_PLATFORMS: &[(&str, Ask)] =
     &[("freebsd", Map(&[])), ("solaris", Map(&[])), ("vm", Map(&[])), ("windows", Map(&[])), ("zos", Map(&[]))];
 
-/// In `linux.resources`.
+/// In `linux.resources`: what was for cgroup v1.
 pub(super) const RESOURCES: &[(&str, Ask)] = &[
-    (
-        "blockIO",
-        Map(&[
-            ("weight", Number),
-            ("leafWeight", Number),
-            ("weightDevice", List),
-            ("throttleReadBpsDevice", List),
-            ("throttleWriteBpsDevice", List),
-            ("throttleReadIOPSDevice", List),
-            ("throttleWriteIOPSDevice", List),
-        ]),
-    ),
-    (
-        "cpu",
-        Map(&[
-            ("shares", Number),
-            ("quota", Limit),
-            ("period", Number),
-            ("burst", Number),
-            ("realtimeRuntime", Number),
-            ("realtimePeriod", Number),
-            ("cpus", Text),
-            ("mems", Text),
-            ("idle", Number),
-        ]),
-    ),
-    ("hugepageLimits", List),
-    (
-        "memory",
-        Map(&[
-            ("limit", Limit),
-            ("reservation", Limit),
-            ("swap", Limit),
-            ("kernel", Limit),
-            ("kernelTCP", Limit),
-            ("swappiness", Number),
-            ("disableOOMKiller", Flag),
-            ("useHierarchy", Flag),
-            ("checkBeforeUpdate", Flag),
-        ]),
-    ),
+    ("blockIO", Map(LEAF_WEIGHT)),
+    ("cpu", Map(&[("realtimeRuntime", Number), ("realtimePeriod", Number)])),
+    ("memory", Map(&[("swappiness", Number), ("disableOOMKiller", Flag)])),
     ("network", Map(&[("classID", Number), ("priorities", List)])),
-    ("rdma", Map(&[])),
-    ("unified", Map(&[])),
 ];
 
-/// Since version 1.3 a limit of zero is one.
-pub(super) const PIDS: &[(&str, Ask)] = &[("pids", Map(&[("limit", Count)]))];
-/// Before, zero was what engines sent for an unset one.
-pub(super) const PIDS_BEFORE_1_3: &[(&str, Ask)] = &[("pids", Map(&[("limit", Limit)]))];
+/// In `blockIO` and its `weightDevice`.
+pub(super) const LEAF_WEIGHT: &[(&str, Ask)] = &[("leafWeight", Number)];
 
 /// Refuses what `node` asks for of `settings`.
 pub(super) fn refuse(node: &Node<'_, '_>, settings: &'static [(&'static str, Ask)], message: &str) -> Result<()> {
@@ -97,9 +49,6 @@ fn refuse_one(node: &Node<'_, '_>, ask: &'static Ask, message: &str) -> Result<(
     let asks = match ask {
         Flag => node.boolean()?,
         Number => number()? != 0,
-        Limit => number()? > 0,
-        Count => number()? >= 0,
-        Text => !node.text()?.is_empty(),
         List => node.items()?.next().is_some(),
         Map([]) => node.members()?.next().is_some(),
         Map(members) => return refuse(node, members, message),
