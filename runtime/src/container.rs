@@ -24,6 +24,7 @@ use crate::resctrl;
 use crate::signal::Signal;
 use crate::start;
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, Whole, remove_file};
+use crate::update::Update;
 
 /// A state root: the directory that knows its containers.
 ///
@@ -530,6 +531,22 @@ impl Container {
             }
         }
         Ok(())
+    }
+
+    /// Changes its limits, while it runs or before. Nothing else of its configuration changes, and what it was made with
+    /// is still what [`process`](Container::process) tells.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`]; when a value cannot be, before anything is written; when the kernel refuses one: then the
+    /// error names what was changed before.
+    pub fn update(&self, update: &Update) -> Result<()> {
+        let (_journal, record) = lock(&self.directory)?;
+        match status_of(&self.directory, &record)? {
+            Status::Created | Status::Running | Status::Paused => {}
+            Status::Creating => return Err(Error::Incomplete(self.id().to_owned())),
+            Status::Stopped => return Err(Error::NotRunning),
+        }
+        update.apply(self.id(), &record, || Ok(Config::from_json(self.document()?)?))
     }
 
     /// Waits until its process has ended. If it is a child of this process it is reaped.

@@ -159,6 +159,9 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
+    /// The container has no class of service in resctrl that could be changed.
+    #[error("the container was made without linux.intelRdt, so that there is no schema to change")]
+    NoClass,
     /// An option cannot be honoured.
     #[error("{0}")]
     Option(String),

@@ -59,6 +59,7 @@ mod signal;
 mod start;
 mod state;
 pub mod time;
+mod update;
 
 /// The README's example is tested with the others.
 #[cfg(doctest)]
@@ -79,6 +80,7 @@ pub use seccomp::{
 };
 pub use signal::{Signal, UnknownSignal};
 pub use state::{State, Status};
+pub use update::Update;
 
 /// All handles may be used from any thread.
 const _: () = {

@@ -487,7 +487,7 @@ impl Program {
             fields: vec![Shown::word("resource", rlimit(*resource)), Shown::limit("hard", *hard)],
         }));
         deeds.extend(self.filter().ok().flatten().map(|filter| Deed {
-            pointer: Pointer::to("/linux/seccomp"),
+            pointer: "/linux/seccomp".to_owned(),
             name: "compile_filter",
             fields: vec![
                 Shown::number("instructions", filter.program.len() as u64 / 8),

@@ -28,10 +28,15 @@ pub(crate) struct Class<'a> {
 
 /// Finds resctrl and says where the container's class lies in it; nothing is made yet.
 pub(crate) fn class<'a>(rdt: &'a IntelRdt, id: &str) -> Result<Class<'a>> {
+    class_of(rdt, id)?.unless_taken()
+}
+
+/// Finds resctrl and says where the class lies that the container is in.
+pub(crate) fn class_of<'a>(rdt: &'a IntelRdt, id: &str) -> Result<Class<'a>> {
     let path = Path::new("/proc/self/mountinfo");
     let mounts = fs::read_to_string(path).map_err(Error::at("reading", path))?;
     match mount_point(&mounts) {
-        Some(root) => Class::at(root, rdt, id).unless_taken(),
+        Some(root) => Ok(Class::at(root, rdt, id)),
         None => Err(wrong(
             "",
             "no resctrl file system is mounted: the processor or the kernel lacks Intel RDT, or it needs \
@@ -121,6 +126,11 @@ impl<'a> Class<'a> {
                 .map_err(|error| self.explain(&error, "making the monitoring group", directory))?;
         }
         Ok(())
+    }
+
+    /// Writes lines to the schema of the class, which exists.
+    pub(crate) fn change(&self, lines: &[String]) -> Result<()> {
+        self.write(&self.directory.join("schemata"), &(lines.join("\n") + "\n"))
     }
 
     /// Puts a process there; its children follow.
@@ -268,6 +278,18 @@ mod tests {
         // The file of a test is not emptied; the kernel's has no old content.
         let schemata = fs::read_to_string(root.path().join("gold/schemata")).unwrap();
         assert!(schemata.starts_with("L3:0=f\nMB:0=10\n"), "{schemata}");
+    }
+
+    #[test]
+    fn the_schema_of_a_class_is_changed() {
+        let root = fake(Some("x"));
+        let rdt = rdt(None, &["L3:0=f"], &[]);
+        let class = Class::at(root.path().to_owned(), &rdt, "x");
+        class.change(&["L3:0=f0".to_owned(), "MB:0=50".to_owned()]).unwrap();
+        let schemata = fs::read_to_string(root.path().join("x/schemata")).unwrap();
+        assert!(schemata.starts_with("L3:0=f0\nMB:0=50\n"), "{schemata}");
+        let gone = Class::at(root.path().join("gone"), &rdt, "x").change(&["L3:0=f".to_owned()]).unwrap_err();
+        assert!(gone.to_string().contains("ENOENT"), "{gone}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::flags::{self, Flag};
 use crate::log::Log;
 use crate::parse::Arguments;
-use crate::{completion, container, events, exec, features, help, list, plan, processes, run, seccomp, spec};
+use crate::{completion, container, events, exec, features, help, list, plan, processes, run, seccomp, spec, update};
 
 /// What a subcommand returns: the exit status, or why it failed, to be printed.
 pub(crate) type Outcome = Result<u8, String>;
@@ -204,6 +204,32 @@ pub(crate) static COMMANDS: &[Command] = &[
         run: Some(list::list),
     },
     Command {
+        name: "update",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "change the resource limits of a container",
+        flags: &[
+            &flags::RESOURCES,
+            &flags::MEMORY,
+            &flags::MEMORY_RESERVATION,
+            &flags::MEMORY_SWAP,
+            &flags::CPU_SHARE,
+            &flags::CPU_QUOTA,
+            &flags::CPU_PERIOD,
+            &flags::CPU_BURST,
+            &flags::CPU_IDLE,
+            &flags::CPU_RT_PERIOD,
+            &flags::CPU_RT_RUNTIME,
+            &flags::CPUSET_CPUS,
+            &flags::CPUSET_MEMS,
+            &flags::PIDS_LIMIT,
+            &flags::BLKIO_WEIGHT,
+            &flags::L3_CACHE_SCHEMA,
+            &flags::MEM_BW_SCHEMA,
+        ],
+        run: Some(update::update),
+    },
+    Command {
         name: "ps",
         synopsis: "ID [PS-OPTION...]",
         positionals: then_anything(1),
@@ -267,7 +293,6 @@ pub(crate) static COMMANDS: &[Command] = &[
         flags: &[],
         run: Some(help::help),
     },
-    absent("update", "ID", "change the resource limits of a container"),
     absent("checkpoint", "ID", "save a running container to disk"),
     absent("restore", "ID", "start a container from a checkpoint"),
 ];

@@ -81,7 +81,7 @@ const LINUX: &str = r#",
       "v2": true,
       "systemd": false,
       "systemdUser": false,
-      "rdma": false
+      "rdma": true
     },
     "apparmor": {
       "enabled": true

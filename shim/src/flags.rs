@@ -267,6 +267,111 @@ pub(crate) static INTERVAL: Flag = Flag {
     help: "how often to print statistics, as 500ms or 1m30s (5s unless given)",
 };
 
+// Of update.
+
+pub(crate) static RESOURCES: Flag = Flag {
+    name: "resources",
+    short: Some('r'),
+    takes: Takes::File,
+    help: "file with limits as linux.resources in config.json, - for standard input; flags count for more",
+};
+
+pub(crate) static MEMORY: Flag = Flag {
+    name: "memory",
+    short: None,
+    takes: Takes::Text("BYTES"),
+    help: "the most memory, also with a unit, as in 64m; -1 for no limit",
+};
+
+pub(crate) static MEMORY_RESERVATION: Flag = Flag {
+    name: "memory-reservation",
+    short: None,
+    takes: Takes::Text("BYTES"),
+    help: "the memory that is kept for it",
+};
+
+pub(crate) static MEMORY_SWAP: Flag = Flag {
+    name: "memory-swap",
+    short: None,
+    takes: Takes::Text("BYTES"),
+    help: "the most memory and swap together; needs --memory; -1 for no limit",
+};
+
+pub(crate) static CPU_SHARE: Flag = Flag {
+    name: "cpu-share",
+    short: None,
+    takes: Takes::Text("N"),
+    help: "the share of processor time; 1024 is what others have",
+};
+
+pub(crate) static CPU_QUOTA: Flag = Flag {
+    name: "cpu-quota",
+    short: None,
+    takes: Takes::Text("USEC"),
+    help: "processor time in each period; -1 for no limit",
+};
+
+pub(crate) static CPU_PERIOD: Flag =
+    Flag { name: "cpu-period", short: None, takes: Takes::Text("USEC"), help: "the period of the quota" };
+
+pub(crate) static CPU_BURST: Flag = Flag {
+    name: "cpu-burst",
+    short: None,
+    takes: Takes::Text("USEC"),
+    help: "processor time that may be saved up beyond the quota",
+};
+
+pub(crate) static CPU_IDLE: Flag =
+    Flag { name: "cpu-idle", short: None, takes: Takes::Text("0|1"), help: "1: run only when nobody else wants to" };
+
+pub(crate) static CPU_RT_PERIOD: Flag = Flag {
+    name: "cpu-rt-period",
+    short: None,
+    takes: Takes::Text("USEC"),
+    help: "refused: cgroup v2 has no groups of realtime processes",
+};
+
+pub(crate) static CPU_RT_RUNTIME: Flag =
+    Flag { name: "cpu-rt-runtime", short: None, takes: Takes::Text("USEC"), help: "refused, as --cpu-rt-period" };
+
+pub(crate) static CPUSET_CPUS: Flag = Flag {
+    name: "cpuset-cpus",
+    short: None,
+    takes: Takes::Text("LIST"),
+    help: "the processors to run on, as in 0-3,7",
+};
+
+pub(crate) static CPUSET_MEMS: Flag =
+    Flag { name: "cpuset-mems", short: None, takes: Takes::Text("LIST"), help: "the memory nodes to use" };
+
+pub(crate) static PIDS_LIMIT: Flag = Flag {
+    name: "pids-limit",
+    short: None,
+    takes: Takes::Text("N"),
+    help: "the most processes and threads; -1 for no limit",
+};
+
+pub(crate) static BLKIO_WEIGHT: Flag = Flag {
+    name: "blkio-weight",
+    short: None,
+    takes: Takes::Text("N"),
+    help: "the share of block devices, from 10 to 1000",
+};
+
+pub(crate) static L3_CACHE_SCHEMA: Flag = Flag {
+    name: "l3-cache-schema",
+    short: None,
+    takes: Takes::Text("LINES"),
+    help: "lines of the resctrl schema for the cache, for a container with linux.intelRdt",
+};
+
+pub(crate) static MEM_BW_SCHEMA: Flag = Flag {
+    name: "mem-bw-schema",
+    short: None,
+    takes: Takes::Text("LINE"),
+    help: "line of the resctrl schema for memory bandwidth",
+};
+
 pub(crate) static SPEC_BUNDLE: Flag = Flag {
     name: "bundle",
     short: Some('b'),

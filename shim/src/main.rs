@@ -33,6 +33,7 @@ mod seccomp;
 mod spec;
 mod table;
 mod terminal;
+mod update;
 mod version;
 
 // It is the C library of this program then: entry, heap, system calls.

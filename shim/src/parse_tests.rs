@@ -165,7 +165,7 @@ fn wrong_lines_say_what_is_wrong() {
         ("exec", "exec takes at least 1 argument, not 0 (see no-frills exec --help)"),
         ("exec -g 5,6 web sh", "--additional-gids takes a number, not \"5,6\""),
         ("exec -e", "flag needs an argument: --env"),
-        ("update --resources=- web", "no-frills update: not supported by this version"),
+        ("update --limit=1 web", "unknown flag: --limit"),
         ("restore --lsm-mount-context", "no-frills restore: not supported by this version"),
     ] {
         assert_eq!(error(line), message, "{line}");

@@ -44,7 +44,7 @@ pub(crate) use net_devices::NetDevice;
 pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
 pub use reader::ConfigError;
 use reader::{Node, Result};
-pub(crate) use resources::{Asked, POINTER as RESOURCES, misfit};
+pub(crate) use resources::{Asked, POINTER as RESOURCES, misfit, read_resources, zero_pids_is_a_limit};
 pub(crate) use scheduling::{IO_CLASSES, IoPriority, POLICIES, SCHEDULER_FLAGS, Scheduler};
 pub(crate) use seccomp::{FLAGS as SECCOMP_FLAGS, Seccomp, SyscallRule};
 pub(crate) use sysctl::Sysctl;

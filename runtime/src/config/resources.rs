@@ -4,6 +4,8 @@ use no_frills_cgroups::Resources;
 use no_frills_cgroups::devices::{Access, Kind, Rule};
 use no_frills_cgroups::resources::{BlockIo, Cpu, DeviceValue, HugepageLimit, Memory, Rdma, Target};
 
+use serde_json::Value;
+
 use super::linux::{MAJOR_MAX, MINOR_MAX};
 use super::reader::{ConfigError, Node, Result};
 use super::unsupported::{self, refuse};
@@ -25,15 +27,18 @@ pub(crate) struct Asked {
 /// Of `linux`.
 pub(super) fn read(linux: &Node<'_, '_>, oci_version: &str, warnings: &mut Vec<String>) -> Result<Asked> {
     let Some(node) = linux.member("resources")? else { return Ok(Asked::default()) };
-    // Before version 1.3 of the specification, zero was what engines sent for an unset limit.
-    let is_old = ["1.0.", "1.1.", "1.2."].iter().any(|version| oci_version.starts_with(version));
-    let mut asked = read_resources(&node, warnings)?;
-    asked.limits.pids_limit = asked.limits.pids_limit.filter(|limit| *limit != 0 || !is_old);
+    let mut asked = read_node(&node, warnings)?;
+    asked.limits.pids_limit = asked.limits.pids_limit.filter(|limit| *limit != 0 || zero_pids_is_a_limit(oci_version));
     // Whether it can be said to the kernel at all.
     match asked.limits.writes(Target::New) {
         Err(error) => Err(misfit(&node.pointer(), &error)),
         Ok(_) => Ok(asked),
     }
+}
+
+/// Before version 1.3 of the specification, a limit of no processes was what engines sent for an unset one.
+pub(crate) fn zero_pids_is_a_limit(oci_version: &str) -> bool {
+    !["1.0.", "1.1.", "1.2."].iter().any(|version| oci_version.starts_with(version))
 }
 
 /// The error for a value that cannot be; `pointer` is where the resources are.
@@ -42,7 +47,13 @@ pub(crate) fn misfit(pointer: &str, error: &no_frills_cgroups::Error) -> ConfigE
 }
 
 /// Reads an object as that of `linux.resources`.
-pub(super) fn read_resources(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Asked> {
+pub(crate) fn read_resources(value: &Value, warnings: &mut Vec<String>) -> Result<Asked> {
+    let asked = read_node(&Node::document(value), warnings)?;
+    asked.limits.writes(Target::Used).map_err(|error| misfit("", &error))?;
+    Ok(asked)
+}
+
+fn read_node(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Asked> {
     refuse(node, unsupported::RESOURCES, OF_V1)?;
     let limits = Resources {
         cpu: node.member("cpu")?.map_or_else(|| Ok(Cpu::default()), |cpu| read_cpu(&cpu))?,
@@ -164,7 +175,7 @@ fn read_rule(node: &Node<'_, '_>) -> Result<Rule> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::config::Config;

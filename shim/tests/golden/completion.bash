@@ -72,6 +72,40 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
 	'list --format'|'list -f')
 		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
+	'update --resources'|'update -r')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	'update --memory')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --memory-reservation')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --memory-swap')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpu-share')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpu-quota')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpu-period')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpu-burst')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpu-idle')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpu-rt-period')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpu-rt-runtime')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpuset-cpus')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --cpuset-mems')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --pids-limit')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --blkio-weight')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --l3-cache-schema')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
+	'update --mem-bw-schema')
+		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
 	'ps --format'|'ps -f')
 		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
 	'events --interval')
@@ -82,7 +116,7 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	case $command in
-	'') words='run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
+	'') words='run create start exec state pause resume kill delete list update ps events spec features plan seccomp completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
 	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --help' ;;
 	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --help' ;;
 	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
@@ -93,6 +127,7 @@ _no_frills() {
 	kill) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --all --help' ;;
 	delete) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --force --help' ;;
 	list) words='--format --quiet --help' ;;
+	update) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --resources --memory --memory-reservation --memory-swap --cpu-share --cpu-quota --cpu-period --cpu-burst --cpu-idle --cpu-rt-period --cpu-rt-runtime --cpuset-cpus --cpuset-mems --pids-limit --blkio-weight --l3-cache-schema --mem-bw-schema --help' ;;
 	ps) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --format --help' ;;
 	events) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --stats --interval --help' ;;
 	spec) words='--bundle --rootless --help' ;;
@@ -100,7 +135,7 @@ _no_frills() {
 	plan) words='--json --no-pivot --no-new-keyring --help' ;;
 	seccomp) words='--bundle --bpf --help' ;;
 	completion) words='bash zsh fish --help' ;;
-	help) words='run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help --help' ;;
+	help) words='run create start exec state pause resume kill delete list update ps events spec features plan seccomp completion help --help' ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 	[[ $command != plan ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current")

@@ -18,6 +18,7 @@ _no_frills_commands() {
 		'kill:send a signal (SIGTERM unless given) to the process of a container'
 		'delete:delete a stopped container and all that it holds'
 		'list:list the containers under the root'
+		'update:change the resource limits of a container'
 		'ps:list the processes of a container'
 		'events:print statistics of a container, and kills for lack of memory, as JSON until it ends'
 		'spec:write a config.json to start from'
@@ -150,6 +151,29 @@ _no_frills() {
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1: :' ;;
+	update)
+		_arguments \
+		'--resources[file with limits as linux.resources in config.json, - for standard input; flags count for more]:file:_files' \
+		'-r[file with limits as linux.resources in config.json, - for standard input; flags count for more]:file:_files' \
+		'--memory[the most memory, also with a unit, as in 64m; -1 for no limit]:text:' \
+		'--memory-reservation[the memory that is kept for it]:text:' \
+		'--memory-swap[the most memory and swap together; needs --memory; -1 for no limit]:text:' \
+		'--cpu-share[the share of processor time; 1024 is what others have]:text:' \
+		'--cpu-quota[processor time in each period; -1 for no limit]:text:' \
+		'--cpu-period[the period of the quota]:text:' \
+		'--cpu-burst[processor time that may be saved up beyond the quota]:text:' \
+		'--cpu-idle[1\: run only when nobody else wants to]:text:' \
+		'--cpu-rt-period[refused\: cgroup v2 has no groups of realtime processes]:text:' \
+		'--cpu-rt-runtime[refused, as --cpu-rt-period]:text:' \
+		'--cpuset-cpus[the processors to run on, as in 0-3,7]:text:' \
+		'--cpuset-mems[the memory nodes to use]:text:' \
+		'--pids-limit[the most processes and threads; -1 for no limit]:text:' \
+		'--blkio-weight[the share of block devices, from 10 to 1000]:text:' \
+		'--l3-cache-schema[lines of the resctrl schema for the cache, for a container with linux.intelRdt]:text:' \
+		'--mem-bw-schema[line of the resctrl schema for memory bandwidth]:text:' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:container:_no_frills_containers' ;;
 	ps)
 		_arguments \
 		'--format[how to print (table unless given)]:word:(table json)' \
@@ -202,7 +226,7 @@ _no_frills() {
 		_arguments \
 		'--help[print this help]' \
 		'-h[print this help]' \
-		'1:word:(run create start exec state pause resume kill delete list ps events spec features plan seccomp completion help)' ;;
+		'1:word:(run create start exec state pause resume kill delete list update ps events spec features plan seccomp completion help)' ;;
 	esac
 }
 compdef _no_frills no-frills
