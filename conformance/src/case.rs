@@ -14,6 +14,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Test) -> Verdict,
     marks: Vec<Mark>,
     needs: &'static [&'static str],
+    controllers: &'static [&'static str],
 }
 
 /// What is known about a case with one runtime.
@@ -36,7 +37,7 @@ pub(crate) const UNFILTERED: &str = "to be run without a filter";
 
 /// Declares a case.
 pub(crate) fn case(name: &'static str, doc: &'static str, run: fn(&Test) -> Verdict) -> Case {
-    Case { name, doc, run, marks: Vec::new(), needs: &[] }
+    Case { name, doc, run, marks: Vec::new(), needs: &[], controllers: &[] }
 }
 
 impl Case {
@@ -64,6 +65,19 @@ impl Case {
     pub(crate) fn needs(mut self, calls: &'static [&'static str]) -> Self {
         self.needs = calls;
         self
+    }
+
+    /// The case needs these controllers in cgroup v2.
+    pub(crate) fn needs_controllers(mut self, controllers: &'static [&'static str]) -> Self {
+        self.controllers = controllers;
+        self
+    }
+
+    /// The controller for lack of which the case is not run, if `there`, what the machine has, lacks one.
+    pub(crate) fn lacks_controller(&self, there: &str) -> Option<String> {
+        let missing =
+            self.controllers.iter().find(|name| !there.split_ascii_whitespace().any(|other| other == **name))?;
+        Some(format!("needs the controller {missing:?} in cgroup v2; this machine has {:?} there", there.trim()))
     }
 
     /// The call for lack of which the case is not run, if there is one among these, which are separated by commas.
@@ -98,7 +112,8 @@ impl Case {
     /// The marks in words, a line each.
     pub(crate) fn marks(&self) -> impl Iterator<Item = String> + '_ {
         let needs = self.needs.iter().map(|call| format!("needs {call}"));
-        needs.chain(self.marks.iter().map(|mark| {
+        let controllers = self.controllers.iter().map(|name| format!("needs the controller {name:?}"));
+        needs.chain(controllers).chain(self.marks.iter().map(|mark| {
             let Mark { kind, why, .. } = mark;
             match mark.what {
                 What::Differs => format!("{kind} differs: {why}"),

@@ -35,6 +35,12 @@ pub(crate) fn mount_point() -> Result<PathBuf, String> {
     found.map(|mount| mount.point.into()).ok_or_else(|| "cgroup2 is not mounted".to_owned())
 }
 
+/// The controllers that this machine has in cgroup2.
+pub(crate) fn controllers() -> Result<String, String> {
+    let path = mount_point()?.join("cgroup.controllers");
+    fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
 fn is_cgroup2(path: &Path) -> bool {
     const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
     #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between architectures")]

@@ -97,6 +97,7 @@ impl Suite<'_> {
             }
         };
         let again = Mutex::new(Vec::new());
+        let controllers = cgroup2::controllers()?;
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..self.options.jobs.max(1) {
@@ -106,7 +107,11 @@ impl Suite<'_> {
                         cases.get(index).map(|case| (index, case))
                     }) {
                         let start = Instant::now();
-                        let outcome = match case.skipped_for(self.kind).or_else(|| case.lacks(&self.options.without)) {
+                        let outcome = match case
+                            .skipped_for(self.kind)
+                            .or_else(|| case.lacks(&self.options.without))
+                            .or_else(|| case.lacks_controller(&controllers))
+                        {
                             Some(why) => Outcome::Skipped(why),
                             None => self.one(index, case).weigh(case, self.kind),
                         };

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
 use crate::cases::process::status_line;
-use crate::expect::{Verdict, check, contains, lacks, same, some};
+use crate::cgroup2;
+use crate::expect::{Stop, Verdict, check, contains, lacks, same, some};
 use crate::kind::Kind;
 use crate::mountinfo;
 use crate::terminal;
@@ -61,7 +62,7 @@ fn fixture<'t>(t: &'t Test, text: &str) -> Verdict<Bundle<'t>> {
     let config: Value = serde_json::from_str(text)?;
     let terminal = config["process"]["terminal"].as_bool().unwrap_or(false);
     let b = t.bundle_of(config)?.set("/root/path", json!("rootfs")).set("/process/terminal", json!(terminal));
-    within_reach(t, without_later(hooks(sources(b)?)?))
+    within_reach(t, hooks(sources(b)?)?)
 }
 
 /// Hooks of the engine become a script that wants its arguments and the state.
@@ -94,14 +95,11 @@ fn sources(mut b: Bundle<'_>) -> Verdict<Bundle<'_>> {
     Ok(b)
 }
 
-/// Without what no-frills does not do yet. The cases in `refused` show that it says so; a later issue
-/// that brings a setting takes its line from here and its case from there.
-fn without_later(b: Bundle) -> Bundle {
-    b.remove("/linux/resources/pids")
-}
-
 /// Without what this machine cannot grant, which the peers do not pass over.
 fn within_reach<'t>(t: &Test, mut b: Bundle<'t>) -> Verdict<Bundle<'t>> {
+    if !cgroup2::controllers().map_err(Stop::Failed)?.contains("pids") {
+        b = b.remove("/linux/resources/pids");
+    }
     if t.kind == Kind::Crun {
         // It wants the controller even for a weight of 0.
         b = b.remove("/linux/resources/blockIO");

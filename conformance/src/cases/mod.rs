@@ -21,8 +21,8 @@ mod namespaces;
 mod net_devices;
 mod process;
 mod races;
-mod refused;
 mod reliability;
+mod resources;
 mod rootfs;
 mod rootless;
 mod seccomp;
@@ -63,7 +63,7 @@ pub(crate) fn all() -> Vec<Case> {
         errors::cases(),
         hooks::cases(),
         kernel::cases(),
-        refused::cases(),
+        resources::cases(),
         reliability::cases(),
         rootless::cases(),
     ];
