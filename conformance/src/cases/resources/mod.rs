@@ -20,6 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// A bundle with these resources beside the rules for devices that are there.
+#[allow(clippy::needless_pass_by_value, reason = "it is made for the call")]
 fn with(t: &Test, resources: Value) -> Verdict<Bundle<'_>> {
     let mut b = t.bundle()?;
     for (name, value) in resources.as_object().into_iter().flatten() {
