@@ -338,12 +338,12 @@ impl Launch<'_> {
         dir.apply(now).map_err(Error::limit(RESOURCES))
     }
 
-    /// Whether the kernel killed a process of the container because of its limit of memory.
+    /// Whether it was the limit of memory that kept the container from starting.
     fn was_short_of_memory(&self) -> bool {
         let limited = self.program.limits.iter().any(|limit| limit.controller() == Some("memory"));
         // The error that is told otherwise is the better one if this cannot be found out.
-        let kills = || self.cgroup.as_ref().filter(|_| limited)?.oom_kills().ok()?;
-        kills().is_some_and(|kills| kills > 0)
+        let ran_out = || self.cgroup.as_ref().filter(|_| limited)?.open().ok()?.ran_out_of_memory().ok();
+        ran_out().unwrap_or(false)
     }
 
     /// Where the host lets the caller have no cgroup, the container's processes stay in the caller's, as with peers.

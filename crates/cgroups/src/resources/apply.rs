@@ -118,14 +118,15 @@ impl Dir {
         Ok(())
     }
 
-    /// How often a process in the cgroup, or beneath it, was killed because there was no memory left for it. `None`: nobody
-    /// counts.
+    /// Whether there was ever no memory left for who asked for some, in the cgroup or beneath it. Mostly a process was
+    /// killed for that; one that is about to execute its first program is not, but told that there is none.
     ///
     /// # Errors
-    /// When the file exists and cannot be read.
-    pub fn oom_kills(&self) -> Result<Option<u64>> {
-        let Some(text) = self.read("memory.events")? else { return Ok(None) };
-        Ok(text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()))
+    /// When `memory.events` exists and cannot be read.
+    pub fn ran_out_of_memory(&self) -> Result<bool> {
+        let text = self.read("memory.events")?.unwrap_or_default();
+        let times = text.lines().find_map(|line| line.strip_prefix("oom ")?.parse::<u64>().ok());
+        Ok(times.is_some_and(|times| times > 0))
     }
 
     /// The number that a file begins with.
@@ -150,7 +151,10 @@ impl Dir {
         let written = self.write_file(&it.file, &it.text);
         match (written, &it.absent) {
             (Err(Errno::ENOENT), Absent::Skip) => Ok(false),
-            (Err(Errno::ENOENT), Absent::Instead { file, text }) => self.write_file(file, text).map(|()| true),
+            // A device may have another scheduler than the one whose file it is.
+            (Err(Errno::ENOENT | Errno::EOPNOTSUPP), Absent::Instead { file, text }) => {
+                self.write_file(file, text).map(|()| true)
+            }
             (written, _) => written.map(|()| true),
         }
     }
@@ -176,6 +180,7 @@ impl Dir {
             (Errno::EACCES | Errno::EPERM | Errno::EROFS, _) => {
                 "; this part of the hierarchy is not delegated to this user".to_owned()
             }
+            (Errno::EOPNOTSUPP, Some("io")) => "; the scheduler of this device has no weights".to_owned(),
             (Errno::ENODEV, Some("io")) => "; there is no such block device, or it is a partition of one".to_owned(),
             (Errno::ENODEV | Errno::EINVAL, Some("rdma")) => "; there is no such RDMA device".to_owned(),
             (Errno::EINVAL | Errno::ERANGE | Errno::EOVERFLOW, Some("cpuset")) => {
