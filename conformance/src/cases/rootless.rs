@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::bundle::{Bundle, Output, Test, eventually};
 use crate::case::{Case, UNFILTERED, case};
 use crate::cases::process::status_line;
+use crate::cgroup2;
 use crate::expect::{Verdict, check, contains, lacks, same, skip, some};
 use crate::kind::Kind;
 
@@ -56,6 +57,15 @@ pub(crate) fn cases() -> Vec<Case> {
         case("rootless/cgroup-absent", "with a cgroupsPath that cannot be made", cgroup_absent)
             .differs(Kind::Runc, "refuses it")
             .differs(Kind::Crun, "refuses it"),
+        case(
+            "rootless/limits-without-cgroup",
+            "who gets no cgroup is told that it cannot be limited",
+            limits_without_cgroup,
+        )
+        .needs_controllers(&["hugetlb"])
+        .known_failure(Kind::Crun, "goes on without limits"),
+        case("rootless/limits-delegated", "limits in a cgroup that is delegated to the user", limits_delegated)
+            .needs_controllers(&["hugetlb"]),
         case("rootless/in-user-namespace", "root of a user namespace, as under rootless Podman", in_user_namespace),
         case("rootless/two", "two containers of one user", two),
         case("rootless/seccomp", "a seccomp profile, also if the process may gain privileges", seccomp),
@@ -416,6 +426,53 @@ fn cgroup_absent(t: &Test) -> Verdict {
         return check(output.status != 0, || "it runs".to_owned());
     }
     same("output", output.exits(0)?.stdout()?, "fine\n")
+}
+
+fn huge_pages(b: Bundle<'_>) -> Bundle<'_> {
+    b.set("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 4_194_304}]))
+}
+
+fn limits_without_cgroup(t: &Test) -> Verdict {
+    let b = huge_pages(bundle(t)?).args(&["true"]);
+    let error = "/linux/resources/hugepageLimits/0: the container gets no cgroup, so that it cannot be limited: ";
+    run_it(&b)?.refuses(t, error, &[]).map(drop)
+}
+
+fn limits_delegated(t: &Test) -> Verdict {
+    // As cgroups(7) says: the directory and three files, and the user's own process in a cgroup beneath.
+    let delegated = t.cgroup_dir().join("delegated");
+    let own = delegated.join("own");
+    fs::create_dir_all(&own)?;
+    let mut above: Vec<_> = delegated.ancestors().skip(1).take_while(|dir| dir.starts_with(&t.cgroup_mount)).collect();
+    above.reverse();
+    for dir in above {
+        fs::write(dir.join("cgroup.subtree_control"), "+hugetlb")?;
+    }
+    for dir in [&delegated, &own] {
+        chown(dir, Some(USER), Some(USER))?;
+        for file in ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+            chown(dir.join(file), Some(USER), Some(USER))?;
+        }
+    }
+    let b = huge_pages(bundle(t)?).set("/linux/cgroupsPath", json!(format!("{}/delegated/c", t.cgroup)));
+    let b = b.sh("sleep 1000");
+    b.save()?;
+    let runtime = b.command("create", &["--pid-file", &b.pid_file().to_string_lossy()]);
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "echo 0 >\"$0\"/cgroup.procs && user=$1 && shift && exec setpriv --reuid \"$user\" --regid \"$user\" --clear-groups -- \"$@\"",
+    ]);
+    command.arg(&own).arg(USER.to_string()).arg(runtime.get_program()).args(runtime.get_args());
+    crate::bundle::bare(&mut command);
+    command.env("XDG_RUNTIME_DIR", &t.work).current_dir("/");
+    let created = t.output_of(command)?;
+    let limit = fs::read_to_string(b.cgroup_dir().join("hugetlb.2MB.max"));
+    // As root, who may do what the user may.
+    t.runtime(&["delete", "--force", &b.id])?;
+    cgroup2::kill_and_remove(&delegated)?;
+    created.exits(0)?;
+    same("hugetlb.2MB.max", limit?.as_str(), "4194304\n")
 }
 
 fn in_user_namespace(t: &Test) -> Verdict {

@@ -31,6 +31,9 @@ pub(crate) fn cases() -> Vec<Case> {
             .needs_controllers(&["cpuset"]),
         case("resources/exec-is-limited-too", "another process is under the same limits", exec)
             .needs_controllers(&["pids"]),
+        case("resources/exec-at-pids-max", "another process is refused with the reason", exec_refused)
+            .needs_controllers(&["pids"])
+            .only(Kind::NoFrills, "the peers start elsewhere"),
         case("resources/too-little-memory-to-start", "the error tells of the limit", too_little)
             .needs_controllers(&["memory"]),
         case("resources/limited-from-birth", "no process of the container is ever outside of its cgroup", from_birth)
@@ -90,6 +93,13 @@ fn exec(t: &Test) -> Verdict {
     contains("stderr", &output.stderr()?, "can't fork")?;
     same("stdout", output.stdout()?, "")?;
     same("pids.max", file(&b, "pids.max")?.as_str(), "6")
+}
+
+fn exec_refused(t: &Test) -> Verdict {
+    let b = with(t, json!({"pids": {"limit": 1}}))?.running_idle()?;
+    let error = "no more processes may be born there: pids.max, there or in an ancestor, is reached";
+    b.verb("exec", &["true"])?.refuses(t, error, &[])?;
+    b.is("running")
 }
 
 fn too_little(t: &Test) -> Verdict {
