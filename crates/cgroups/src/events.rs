@@ -95,7 +95,7 @@ impl Cgroup {
             .map_err(|errno| Error::system("reading cgroup.events of the cgroup", &self.path, errno))
     }
 
-    fn open_events(&self) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open_events(&self) -> Result<OwnedFd, Errno> {
         open(&self.path.join("cgroup.events"), OFlag::O_RDONLY)
     }
 }
@@ -142,7 +142,7 @@ pub(crate) fn wait_until(
     Ok(true)
 }
 
-fn read(file: &OwnedFd) -> Result<Option<Events>, Errno> {
+pub(crate) fn read(file: &OwnedFd) -> Result<Option<Events>, Errno> {
     let mut buffer = [0; 128];
     let length = unless_gone(pread(file, &mut buffer, 0))?;
     Ok(length.map(|length| parse(&buffer[..length])))

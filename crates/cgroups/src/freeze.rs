@@ -9,15 +9,22 @@ use nix::unistd::{read, write};
 
 use crate::cgroup::{Cgroup, open, open_at, unless_gone};
 use crate::error::{Error, Result};
-use crate::events::{Deadline, Events, wait_until};
+use crate::events::{self, Deadline, Events, wait_until};
 use crate::walk::{Step, Walk};
+
+/// Most processes stop in some microseconds. But the kernel tells of that not before 10 milliseconds have passed since the
+/// last change that it told of, as that the cgroup has got its first process.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// Frozen; or there is nothing to freeze.
+fn is_stopped(events: Events) -> bool {
+    events.frozen || !events.populated
+}
 
 impl Cgroup {
     /// Stops every process in the cgroup and its descendants, and returns when they are stopped (`frozen 1` in
     /// `cgroup.events`), or when there is none. Of signals they take SIGKILL alone, and the others when they are thawed. A
     /// cgroup that does not exist is left at that.
-    ///
-    /// The kernel wakes the caller, but not more than once in 10 milliseconds.
     ///
     /// # Errors
     /// [`Error::NotFrozen`] when a process cannot be stopped in time, since it is in an uninterruptible sleep. After this and
@@ -35,11 +42,22 @@ impl Cgroup {
         }
     }
 
+    /// Looks for a moment whether all are stopped, without waiting for the kernel to tell.
+    fn look_frozen(&self) -> Result<(), Errno> {
+        let Some(file) = unless_gone(self.open_events())? else { return Ok(()) };
+        let mut moment = Deadline::after(Some(MOMENT));
+        while events::read(&file)?.is_some_and(|events| !is_stopped(events)) && moment.left()? != Some(Duration::ZERO) {
+            // Those that are to stop may have waited for this processor.
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
     /// Whether all are stopped in time. Of a cgroup that has both processes and descendants the kernel says that it is
     /// frozen when the one or the other are: so each is asked.
     fn wait_frozen(&self, deadline: &mut Deadline) -> Result<bool, Errno> {
-        let stopped = |events: Events| events.frozen || !events.populated;
-        if !self.wait_until(deadline, stopped)? {
+        self.look_frozen()?;
+        if !self.wait_until(deadline, is_stopped)? {
             return Ok(false);
         }
         let Some(top) = unless_gone(open(&self.path, OFlag::O_RDONLY | OFlag::O_DIRECTORY))? else { return Ok(true) };
@@ -47,7 +65,7 @@ impl Cgroup {
         while let Some(step) = walk.next()? {
             if let Step::Into(dir) = step
                 && let Some(file) = unless_gone(open_at(dir, c"cgroup.events", OFlag::O_RDONLY))?
-                && !wait_until(&file, deadline, stopped)?
+                && !wait_until(&file, deadline, is_stopped)?
             {
                 return Ok(false);
             }

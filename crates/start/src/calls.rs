@@ -52,6 +52,7 @@ system_calls! {
     "readlink" = SYS_readlink
     "recvmsg" = SYS_recvmsg
     "rmdir" = SYS_rmdir
+    "sched_yield" = SYS_sched_yield
     "sendmsg" = SYS_sendmsg
     // The thread is the process: the kernel's per-thread calls are C's per-process ones.
     "setgid" = SYS_setgid
