@@ -41,6 +41,12 @@ fn verbs() -> Vec<Case> {
         ),
         case("lifecycle/kill-created", "a created container can be killed", kill_created),
         case("lifecycle/kill-all", "kill --all reaches every process that shares the host's pid namespace", kill_all),
+        case(
+            "lifecycle/kill-all-below",
+            "kill --all reaches processes in cgroups that the container made, with any signal",
+            kill_all_below,
+        )
+        .skip(Kind::Runc, "1.3.6 reaches those in the container's own cgroup alone"),
         case("lifecycle/kill-zero", "signal 0 tests for life", kill_zero),
         case("lifecycle/delete-created", "delete of a created container needs no --force", delete_created),
         case(
@@ -64,6 +70,8 @@ fn verbs() -> Vec<Case> {
         case("lifecycle/list-empty", "list with no container, and with no state root at all", list_empty)
             .differs(Kind::Runc, "a state root that does not exist is an error to it"),
         case("lifecycle/ps", "ps as a table and as JSON", ps),
+        case("lifecycle/ps-options", "what follows the id are the options of the host's ps", ps_options)
+            .skip(Kind::Crun, "takes none"),
         case("lifecycle/many-at-once", "containers are made, started and deleted side by side", many),
         case("lifecycle/same-id-at-once", "of parallel creates with one id exactly one succeeds", same_id),
         case(
@@ -247,6 +255,23 @@ fn kill_all(t: &Test) -> Verdict {
     Ok(())
 }
 
+fn kill_all_below(t: &Test) -> Verdict {
+    // The first one in a pid namespace takes no signal that it has no handler for.
+    let b = t.bundle()?.no_namespace("pid").sh("trap 'echo first' TERM; echo ready; while :; do sleep 0.01; done");
+    let mut lines = b.started()?;
+    same("line", lines.next()?, "ready")?;
+    let below = b.cgroup_dir().join("deep/deeper");
+    fs::create_dir_all(&below)?;
+    let script = format!("echo 0 >{}/cgroup.procs; exec sleep 1000", below.display());
+    let mut placed = std::process::Command::new("sh").args(["-c", &script]).spawn()?;
+    eventually("it is there", || Ok(!fs::read_to_string(below.join("cgroup.procs"))?.is_empty()))?;
+    t.runtime(&["kill", "--all", &b.id, "TERM"])?.exits(0)?;
+    same("line", lines.next()?, "first")?;
+    let status = placed.wait()?;
+    same("status", crate::bundle::code(status), 143)?;
+    b.kill_and_delete()
+}
+
 fn kill_zero(t: &Test) -> Verdict {
     let b = t.bundle()?.idle();
     b.create()?;
@@ -374,6 +399,17 @@ fn ps(t: &Test) -> Verdict {
     let json = t.runtime(&["ps", "-f", "json", &b.id])?.exits(0)?.stdout()?;
     let none: Value = if t.kind == Kind::Crun { json!([]) } else { Value::Null };
     same("ps of a stopped container", serde_json::from_str::<Value>(&json)?, none)
+}
+
+fn ps_options(t: &Test) -> Verdict {
+    let b = t.bundle()?.running_idle()?;
+    let pid = b.pid()?.as_raw_nonzero();
+    let table = b.verb("ps", &["-e", "-o", "pid,args"])?.exits(0)?.stdout()?;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    same("lines", lines, [vec!["PID", "COMMAND"], vec![&pid.to_string(), "sleep", "1000"]])?;
+    b.verb("ps", &["-e", "-o", "args"])?.refuses(t, "no column PID", &["PID"])?;
+    b.verb("ps", &["--no-such-option"])?.refuses(t, "ps: exit status", &["exit status"])?;
+    Ok(())
 }
 
 fn many(t: &Test) -> Verdict {

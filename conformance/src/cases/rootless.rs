@@ -33,6 +33,12 @@ pub(crate) fn cases() -> Vec<Case> {
         case("rootless/ps", "ps, without a cgroup", ps)
             .known_failure(Kind::Runc, "needs a cgroup")
             .known_failure(Kind::Crun, "needs a cgroup"),
+        case(
+            "rootless/pause",
+            "pause, resume and events --stats without a cgroup are refused, and change nothing",
+            pause,
+        )
+        .skip(Kind::Crun, "has no events"),
         case("rootless/status", "the status of the process is that of run", status),
         case("rootless/network", "a network namespace of its own", network),
         case("rootless/binds", "bind mounts of a file and a directory", binds),
@@ -269,6 +275,20 @@ fn ps(t: &Test) -> Verdict {
     };
     eventually("two processes", || Ok(pids()?.len() == 2))?;
     check(pids()?.contains(&json!(b.pid()?.as_raw_nonzero())), || "the first is not among them".to_owned())?;
+    as_user(t, t.command(&["delete", "--force", &b.id]))?.exits(0)?;
+    Ok(())
+}
+
+fn pause(t: &Test) -> Verdict {
+    let b = bundle(t)?.idle();
+    create(&b)?;
+    verb(&b, "start", &[])?.exits(0)?;
+    for words in [&["pause"][..], &["resume"], &["events", "--stats"], &["events"]] {
+        let output = as_user(t, t.command(&[words, &[b.id.as_str()]].concat()))?;
+        output.refuses(t, "the container has no cgroup of its own, without which it cannot be", &[])?;
+    }
+    let state: Value = serde_json::from_str(&verb(&b, "state", &[])?.exits(0)?.stdout()?)?;
+    same("status", &state["status"], "running")?;
     as_user(t, t.command(&["delete", "--force", &b.id]))?.exits(0)?;
     Ok(())
 }
