@@ -91,9 +91,12 @@ pub(crate) fn cases() -> Vec<Case> {
             .needs_controllers(&["io"]),
         case("resources/block-io-weight-device", "a weight for one device", block_io_weight_device)
             .needs_controllers(&["io"])
-            .known_failure(Kind::Runc, "passes over it where the device does not use BFQ"),
+            .known_failure(Kind::Runc, "passes over it where the device does not use BFQ")
+            .known_failure(Kind::Crun, "leaves the cgroup behind where the device does not use BFQ"),
         case("resources/block-io-throttle", "all limits of one device", block_io_throttle).needs_controllers(&["io"]),
-        case("resources/rdma", "a device that the machine lacks", rdma).needs_controllers(&["rdma"]),
+        case("resources/rdma", "a device that the machine lacks", rdma)
+            .needs_controllers(&["rdma"])
+            .known_failure(Kind::Crun, "passes over it"),
         case("resources/all-at-once", "a bit of everything", all_at_once)
             .needs_controllers(&["cpu", "cpuset", "memory", "pids"]),
         case("resources/no-controller-without-limits", "what needs no controller enables none", no_controller)
