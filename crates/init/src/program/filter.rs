@@ -3,8 +3,8 @@
 use core::mem::size_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use no_frills_plan::handover::{CALL, ERRNO, LENGTH, LISTENER, STATE, STEP, TAKEN, state};
 use no_frills_plan::call;
+use no_frills_plan::handover::{CALL, ERRNO, LENGTH, LISTENER, STATE, STEP, TAKEN, state};
 
 use crate::arch;
 use crate::execute::Machine;
