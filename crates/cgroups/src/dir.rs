@@ -4,8 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::write;
 use no_frills_sys::bpf;
 
+use crate::cgroup::open_at;
 use crate::devices::Program;
 use crate::error::{Error, Result};
 
@@ -61,6 +64,16 @@ impl Dir {
         }
         self.attach(&loaded, None)?;
         self.detach(&old)
+    }
+
+    /// Moves a process here.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn place(&self, pid: i32) -> Result<()> {
+        let placed = open_at(&self.fd, c"cgroup.procs", OFlag::O_WRONLY)
+            .and_then(|file| write(&file, pid.to_string().as_bytes()));
+        placed.map(drop).map_err(|errno| self.failed("moving a process to the cgroup", errno))
     }
 
     fn attached(&self) -> Result<Vec<u32>> {

@@ -124,6 +124,17 @@ pub enum Error {
     #[error(transparent)]
     Limit(Box<Limit>),
 
+    /// systemd did not do what it was asked for.
+    #[error("{action} {unit}: {why}")]
+    Systemd {
+        /// What was asked for.
+        action: &'static str,
+        /// Of which unit.
+        unit: String,
+        /// What it answered, or why it could not be asked.
+        why: String,
+    },
+
     /// A system call failed.
     #[error("{action} {}{hint}", .path.display())]
     System {

@@ -2,8 +2,8 @@
 //! and say which devices its processes may use.
 //!
 //! Everything is done on the files of a cgroup2 file system, with one exception: devices, for which
-//! there is no file but a BPF program ([`devices`]). None of it needs a controller but limits ([`resources`]), so that it
-//! works as well on a hybrid host, where the controllers are bound to cgroup v1 and cgroup2 is
+//! there is no file but a BPF program ([`devices`]). Where systemd is to make the cgroup, it is asked to
+//! ([`systemd`]). None of it needs a controller but limits ([`resources`]), so that it works as well on a hybrid host, where the controllers are bound to cgroup v1 and cgroup2 is
 //! mounted at `/sys/fs/cgroup/unified`.
 //!
 //! ```no_run
@@ -13,9 +13,8 @@
 //! # fn main() -> Result<(), Error> {
 //! let program = devices::compile_container(&[])?;
 //! let hierarchy = Hierarchy::find()?;
-//! let path = match CgroupsPath::parse(Some("/pods/web"), "web")? {
-//!     CgroupsPath::Fs(path) => path,
-//!     CgroupsPath::Systemd { .. } => return Ok(()), // not this crate's
+//! let CgroupsPath::Fs(path) = CgroupsPath::parse(Some("/pods/web"), "web")? else {
+//!     return Ok(()); // never: the form of systemd is asked for otherwise
 //! };
 //!
 //! let mut cgroup = Cgroup::new(&hierarchy, &path)?;
@@ -35,8 +34,7 @@
 //! with the mode 0755 less the umask of the process.
 //!
 //! # What is not here
-//! cgroup v1. The systemd driver: the `slice:prefix:name` form
-//! of a cgroupsPath is recognized, so that the caller can say so.
+//! cgroup v1.
 //!
 //! # Kernel
 //! Linux 5.6 (`openat2`); from 5.14 on killing is one call. Device programs need `CAP_BPF` and `CAP_NET_ADMIN`, or
@@ -46,6 +44,7 @@
 
 pub mod devices;
 pub mod resources;
+pub mod systemd;
 
 mod cgroup;
 mod cgroups_path;

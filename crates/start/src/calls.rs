@@ -73,6 +73,7 @@ system_calls! {
 
 system_calls_with_zeros! {
     "recv" after 4 = SYS_recvfrom
+    "send" after 4 = SYS_sendto
     "waitid" after 4 = SYS_waitid
     "waitpid" after 3 = SYS_wait4
 }

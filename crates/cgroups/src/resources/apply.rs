@@ -118,6 +118,14 @@ impl Dir {
         Ok(())
     }
 
+    /// The period of `cpu.max` in microseconds. `None`: there is no such file.
+    ///
+    /// # Errors
+    /// When the file exists and cannot be read.
+    pub fn period(&self) -> Result<Option<u64>> {
+        Ok(self.read("cpu.max")?.and_then(|text| text.split_ascii_whitespace().nth(1)?.parse().ok()))
+    }
+
     /// Whether there was ever no memory left for who asked for some, in the cgroup or beneath it. Mostly a process was
     /// killed for that; one that is about to execute its first program is not, but told that there is none.
     ///
