@@ -86,6 +86,7 @@ impl Bundle {
             no_new_keyring: options.no_new_keyring,
             listen_fds: options.listen_fds,
             notify,
+            systemd_cgroup: options.systemd_cgroup,
         };
         Ok(compile_but_filter(&self.config, &options)?)
     }

@@ -22,9 +22,9 @@ use crate::members::Members;
 use crate::notify::NotifySocket;
 use crate::resctrl;
 use crate::signal::Signal;
-use crate::start;
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, Whole, remove_file};
 use crate::update::Update;
+use crate::{start, systemd};
 
 /// A state root: the directory that knows its containers.
 ///
@@ -80,6 +80,8 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Have systemd make the container's cgroup: `linux.cgroupsPath` is `slice:prefix:name` then.
+    pub systemd_cgroup: bool,
 }
 
 impl Runtime {
@@ -791,6 +793,7 @@ impl Deletion<'_> {
             }
             result => result?,
         }
+        record.unit.as_ref().map_or(Ok(()), systemd::stop)?;
         resctrl::remove(&record.resctrl)?;
         if let Some(path) = &record.pid_file {
             remove_file(path)?;

@@ -36,6 +36,7 @@ use crate::members::{Members, is_limited, may_not_set_groups};
 use crate::net_devices::NetDevices;
 use crate::resctrl::{self, Class};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, UnlockedJournal, VERSION, remove_file};
+use crate::systemd::Making;
 use crate::{console, handover, own_namespaces, security, start, time};
 
 /// How long the removal of a cgroup waits for the processes in it to be gone, after they were killed. Only a process that
@@ -128,17 +129,15 @@ impl Attempt<'_> {
         // Before anything is made, unless something of it has to be.
         let sources = if options.notify { Vec::new() } else { open_first(program, None)? };
         own_namespaces::check(config)?;
-        let Some(CgroupsPath::Fs(relative)) = &program.cgroup else {
-            return Err(Error::Option(
-                "/linux/cgroupsPath: the systemd driver is not supported yet by this version".to_owned(),
-            ));
-        };
-        let cgroup = match Hierarchy::find() {
-            Err(_) if program.caller.is_some() => None,
-            hierarchy => Some(Cgroup::new(&hierarchy.map_err(Error::cgroup)?, relative).map_err(Error::cgroup)?),
+        let mut scope = Making::prepare(config, directory.id(), program.cgroup.as_ref())?;
+        let cgroup = match (&program.cgroup, Hierarchy::find()) {
+            (Some(CgroupsPath::Fs(relative)), hierarchy) if hierarchy.is_ok() || program.caller.is_none() => {
+                Some(Cgroup::new(&hierarchy.map_err(Error::cgroup)?, relative).map_err(Error::cgroup)?)
+            }
+            _ => None,
         };
         program.resources.check_host().map_err(Error::limit(RESOURCES))?;
-        if cgroup.is_none() {
+        if cgroup.is_none() && scope.is_none() {
             refuse_limits(program, "there is no cgroup2 file system")?;
         }
         let class = program.intel_rdt.as_ref().map(|rdt| resctrl::class(rdt, directory.id())).transpose()?;
@@ -163,6 +162,7 @@ impl Attempt<'_> {
             listener: false,
             process: None,
             resctrl: class.as_ref().map(Class::own_directories).unwrap_or_default(),
+            unit: scope.as_ref().map(Making::unit),
         };
         let name = record.program.clone();
         let mut launch = Launch {
@@ -179,6 +179,7 @@ impl Attempt<'_> {
             config,
             hooks_begun: false,
             later_limits: Vec::new(),
+            scope: None,
         };
         launch.init.warnings.extend_from_slice(config.warnings());
         let steps = |launch: &mut Launch<'_>| -> Result<()> {
@@ -189,7 +190,11 @@ impl Attempt<'_> {
                 directory.make_notify_directory()?;
                 launch.init.open_sources()?;
             }
-            let mut cgroup_dir = cgroup.map_or(Ok(None), |cgroup| launch.make_cgroup(cgroup))?;
+            let mut cgroup_dir = match (cgroup, scope.take()) {
+                (_, Some(scope)) => Some(launch.make_scope(scope, init()?)?),
+                (Some(cgroup), None) => launch.make_cgroup(cgroup)?,
+                (None, None) => None,
+            };
             if let Some(class) = &mut launch.class {
                 class.make()?;
             }
@@ -204,7 +209,9 @@ impl Attempt<'_> {
             launch.init.begin()?;
             let spawned = match launch.init.spawn(init, given, cgroup_dir.as_ref().map(AsFd::as_fd)) {
                 // It may be made there, and not entered from here.
-                Err(Failure { errno: Errno::EACCES, .. }) if cgroup_dir.is_some() && is_limited()? => {
+                Err(Failure { errno: Errno::EACCES, .. })
+                    if cgroup_dir.is_some() && launch.scope.is_none() && is_limited()? =>
+                {
                     cgroup_dir = None;
                     launch.do_without_cgroup(Errno::EACCES)?;
                     launch.init.spawn(init, given, None)
@@ -213,6 +220,10 @@ impl Attempt<'_> {
             };
             spawned.map_err(|failure| launch.explain_spawn(failure))?;
             launch.init.provide()?;
+            if let Some(scope) = &mut launch.scope {
+                scope.end_placeholder()?;
+                scope.set(&launch.later_limits)?;
+            }
             if let Some(dir) = &cgroup_dir {
                 dir.apply(&launch.later_limits).map_err(Error::limit(RESOURCES))?;
             }
@@ -295,6 +306,8 @@ struct Launch<'a> {
     hooks_begun: bool,
     /// Limits that are written when init has been born.
     later_limits: Vec<resources::Write>,
+    /// The scope of systemd that its cgroup is.
+    scope: Option<Making>,
 }
 
 impl Launch<'_> {
@@ -320,6 +333,19 @@ impl Launch<'_> {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Has systemd make the cgroup.
+    fn make_scope(&mut self, scope: Making, init: BorrowedFd<'_>) -> Result<no_frills_cgroups::Dir> {
+        let limits = self.program.resources.writes(Target::Used).map_err(Error::limit(RESOURCES))?;
+        let now: Vec<_> = limits.into_iter().filter(|limit| !limit.limits_births()).collect();
+        let cgroup = self.scope.insert(scope).start(init, self.directory.id(), &now)?;
+        self.record.cgroup = cgroup.relative().to_owned();
+        let dir = cgroup.open()?;
+        self.cgroup = Some(cgroup);
+        self.journal.write(&self.record)?;
+        self.set_limits(&dir)?;
+        Ok(dir)
     }
 
     /// Writes the limits, so that nothing of the container is ever without them.
@@ -480,6 +506,10 @@ impl Launch<'_> {
             // Without a pid namespace of its own, children of init may have outlived it.
             note(cgroup.kill().map_err(Error::cgroup));
             note(cgroup.remove(Some(CGROUP_DEADLINE)).map_err(Error::cgroup));
+        }
+        if let Some(scope) = &mut self.scope {
+            note(scope.end_placeholder());
+            note(scope.stop());
         }
         note(resctrl::remove(&self.record.resctrl));
         if let Some(class) = &self.class {

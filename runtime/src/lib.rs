@@ -58,6 +58,7 @@ mod security;
 mod signal;
 mod start;
 mod state;
+mod systemd;
 pub mod time;
 mod update;
 

@@ -128,6 +128,19 @@ pub(crate) struct Record {
     /// Directories of resctrl that go with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) resctrl: Vec<PathBuf>,
+    /// The unit of systemd that its cgroup is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<Unit>,
+}
+
+/// A unit of systemd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Unit {
+    pub(crate) name: String,
+    /// Of the user's manager.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) user: bool,
 }
 
 /// The container's process. The time it started, in clock ticks since boot, tells it from a later one
@@ -629,6 +642,7 @@ pub(crate) mod tests {
             listener: false,
             process: Some(Process { pid, start_time: 7 }),
             resctrl: Vec::new(),
+            unit: None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::members::Members;
 use crate::resctrl;
 use crate::state::Record;
+use crate::systemd;
 
 /// What is to be changed about a container's limits. What is left out stays as it is.
 ///
@@ -63,6 +64,9 @@ impl Update {
             dir.check_usage(&limits).map_err(Error::limit(""))?;
             dir.complete(&mut limits).map_err(Error::limit(""))?;
             let writes = limits.writes(Target::Used).map_err(Error::limit(""))?;
+            if let Some(unit) = &record.unit {
+                systemd::set(unit, &writes, dir.period().map_err(Error::limit(""))?)?;
+            }
             cgroup.enable_controllers(&writes).map_err(Error::limit(""))?;
             dir.apply(&writes).map_err(Error::limit(""))?;
             if let Some(program) = &program {

@@ -79,8 +79,8 @@ const LINUX: &str = r#",
     "cgroup": {
       "v1": false,
       "v2": true,
-      "systemd": false,
-      "systemdUser": false,
+      "systemd": true,
+      "systemdUser": true,
       "rdma": true
     },
     "apparmor": {

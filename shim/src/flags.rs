@@ -84,14 +84,14 @@ pub(crate) static SYSTEMD_CGROUP: Flag = Flag {
     name: "systemd-cgroup",
     short: None,
     takes: Takes::Nothing,
-    help: "place containers by systemd; not supported by this version, so only =false is accepted",
+    help: "have systemd make the cgroups of containers: linux.cgroupsPath is slice:prefix:name",
 };
 
 pub(crate) static CGROUP_MANAGER: Flag = Flag {
     name: "cgroup-manager",
     short: None,
     takes: Takes::Choice(&["cgroupfs", "systemd", "disabled"]),
-    help: "who places containers in cgroups; this version supports cgroupfs alone",
+    help: "who makes the cgroups of containers; disabled is not supported by this version",
 };
 
 pub(crate) static ROOTLESS: Flag = Flag {

@@ -107,7 +107,7 @@ struct Making<'a> {
 
 impl<'a> Making<'a> {
     fn prepare(arguments: &'a Arguments<'a>, detached: bool) -> Result<Making<'a>, String> {
-        refuse_other_managers(arguments.global)?;
+        let systemd_cgroup = is_systemd(arguments.global)?;
         let flags = arguments.flags;
         let runtime = root::open(arguments.global)?;
         let directory = flags.value(&flags::BUNDLE).unwrap_or(OsStr::new("."));
@@ -128,6 +128,7 @@ impl<'a> Making<'a> {
                 notify: environment::notify_socket().is_some(),
                 no_pivot: flags.has(&flags::NO_PIVOT),
                 no_new_keyring: flags.has(&flags::NO_NEW_KEYRING),
+                systemd_cgroup,
                 ..CreateOptions::default()
             },
             pidfd_socket: path(&flags::PIDFD_SOCKET).map(PidfdSocket::connect).transpose()?,
@@ -247,15 +248,13 @@ pub(crate) fn check_terminal(terminal: bool, detached: bool, socket: bool) -> Re
     Err(message.to_owned())
 }
 
-/// Only cgroupfs is there so far. Commands on containers that exist take the flags as they come, since no
-/// container was made by another manager.
-fn refuse_other_managers(global: &Values) -> Result<(), String> {
-    if global.has(&flags::SYSTEMD_CGROUP) {
-        return Err("--systemd-cgroup: not supported by this version".to_owned());
-    }
+/// Whether systemd is to make the cgroup. Commands on containers that exist take the flags as they come: who made one is on
+/// record.
+pub(crate) fn is_systemd(global: &Values) -> Result<bool, String> {
     match global.word(&flags::CGROUP_MANAGER) {
-        None | Some("cgroupfs") => Ok(()),
-        Some(other) => Err(format!("--cgroup-manager {other}: not supported by this version")),
+        Some("systemd") => Ok(true),
+        Some("disabled") => Err("--cgroup-manager disabled: not supported by this version".to_owned()),
+        _ => Ok(global.has(&flags::SYSTEMD_CGROUP)),
     }
 }
 

@@ -24,7 +24,7 @@ pub enum CgroupsPath {
     Fs(PathBuf),
     /// `slice:prefix:name`, for the systemd driver.
     Systemd {
-        /// The slice that the scope goes into; may be empty, for the default.
+        /// The slice that the scope goes into; may be empty, for the default. See [`Scope`](crate::systemd::Scope).
         slice: String,
         /// What the scope's name begins with.
         prefix: String,
@@ -34,7 +34,7 @@ pub enum CgroupsPath {
 }
 
 impl CgroupsPath {
-    /// Reads a `cgroupsPath`. `id` is the container's, which names its cgroup where the path is
+    /// Reads a `cgroupsPath` for a cgroup that the runtime makes, where colons mean nothing, as with runc and crun. `id` is the container's, which names its cgroup where the path is
     /// absent.
     ///
     /// Empty and `.` components are dropped. `..` is refused: runc resolves it by the letter, crun
@@ -47,15 +47,24 @@ impl CgroupsPath {
         if path.starts_with('/') {
             return Ok(CgroupsPath::Fs(clean("", path)?));
         }
-        if !path.contains('/') {
-            let mut parts = path.split(':');
-            if let (Some(slice), Some(prefix), Some(name), None) =
-                (parts.next(), parts.next(), parts.next(), parts.next())
-            {
-                return Ok(CgroupsPath::Systemd { slice: slice.into(), prefix: prefix.into(), name: name.into() });
+        Ok(CgroupsPath::Fs(clean(BASE, path)?))
+    }
+
+    /// Reads a `cgroupsPath` for the systemd driver: `slice:prefix:name`, and where it is absent or empty `:no-frills:ID`.
+    /// Another form is refused, as by runc.
+    pub fn parse_systemd(cgroups_path: Option<&str>, id: &str) -> Result<CgroupsPath> {
+        let Some(path) = cgroups_path.filter(|path| !path.is_empty()) else {
+            return Ok(CgroupsPath::Systemd { slice: String::new(), prefix: BASE.into(), name: id.into() });
+        };
+        let mut parts = path.split(':');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(slice), Some(prefix), Some(name), None) if !path.contains(['/', '\0', '\n']) => {
+                Ok(CgroupsPath::Systemd { slice: slice.into(), prefix: prefix.into(), name: name.into() })
+            }
+            _ => {
+                Err(Error::Path { path: path.to_owned(), why: "for the systemd driver it is to be slice:prefix:name" })
             }
         }
-        Ok(CgroupsPath::Fs(clean(BASE, path)?))
     }
 }
 
@@ -117,20 +126,26 @@ mod tests {
         fs(Some("a/b"), "no-frills/a/b");
         fs(Some("./a"), "no-frills/a");
         fs(Some("a..b"), "no-frills/a..b");
-        // Colons alone do not make it systemd's.
-        fs(Some("a:b"), "no-frills/a:b");
+        // The form of systemd means nothing here.
+        fs(Some("a:b:c"), "no-frills/a:b:c");
         fs(Some("/a:b:c"), "a:b:c");
         fs(Some("x/a:b:c"), "no-frills/x/a:b:c");
     }
 
     #[test]
     fn the_form_of_systemd() {
-        let systemd = |path| match CgroupsPath::parse(Some(path), "id1").unwrap() {
+        let systemd = |path| match CgroupsPath::parse_systemd(path, "id1").unwrap() {
             CgroupsPath::Systemd { slice, prefix, name } => (slice, prefix, name),
             CgroupsPath::Fs(path) => panic!("{path:?}"),
         };
-        assert_eq!(systemd("system.slice:docker:web"), ("system.slice".into(), "docker".into(), "web".into()));
-        assert_eq!(systemd(":p:n"), (String::new(), "p".into(), "n".into()));
+        assert_eq!(systemd(Some("system.slice:docker:web")), ("system.slice".into(), "docker".into(), "web".into()));
+        assert_eq!(systemd(Some(":p:n")), (String::new(), "p".into(), "n".into()));
+        for absent in [None, Some("")] {
+            assert_eq!(systemd(absent), (String::new(), "no-frills".into(), "id1".into()));
+        }
+        for path in ["/a/b", "a", "a:b", "a:b:c:d", "a/b:c:d", "/a:b:c", "a:b\n:c"] {
+            assert!(matches!(CgroupsPath::parse_systemd(Some(path), "id1"), Err(Error::Path { .. })), "{path}");
+        }
     }
 
     #[test]

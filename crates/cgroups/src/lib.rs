@@ -3,8 +3,9 @@
 //!
 //! Everything is done on the files of a cgroup2 file system, with one exception: devices, for which
 //! there is no file but a BPF program ([`devices`]). Where systemd is to make the cgroup, it is asked to
-//! ([`systemd`]). None of it needs a controller but limits ([`resources`]), so that it works as well on a hybrid host, where the controllers are bound to cgroup v1 and cgroup2 is
-//! mounted at `/sys/fs/cgroup/unified`.
+//! ([`systemd`]). None of it needs a controller but limits ([`resources`]), so that it works as well
+//! on a hybrid host, where the controllers are bound to cgroup v1 and cgroup2 is mounted at
+//! `/sys/fs/cgroup/unified`.
 //!
 //! ```no_run
 //! use no_frills_cgroups::{Cgroup, CgroupsPath, Error, Hierarchy, devices};

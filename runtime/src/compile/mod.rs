@@ -35,7 +35,7 @@ use no_frills_cgroups::{CgroupsPath, Resources};
 use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
 use crate::config::{
-    Asked, Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES, NOT_YET,
+    Asked, Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES,
     NetDevice, Process, Propagation, RESOURCES, Scheduler, Seccomp, is_mapped, misfit, namespace, propagation,
 };
 pub(crate) use filter::{Filtered, compile_profile};
@@ -59,12 +59,22 @@ pub struct CompileOptions<'a> {
     /// The directory on the host, of the runtime's own, in which the socket is bound that the process is told of as
     /// `NOTIFY_SOCKET`.
     pub notify: Option<&'a Path>,
+    /// The cgroup is made by systemd.
+    pub systemd_cgroup: bool,
 }
 
 impl<'a> CompileOptions<'a> {
     /// For a container of this id; nothing else is asked for.
     pub fn new(bundle: &'a Path, id: &'a str) -> CompileOptions<'a> {
-        CompileOptions { bundle, id, no_pivot: false, no_new_keyring: false, listen_fds: 0, notify: None }
+        CompileOptions {
+            bundle,
+            id,
+            no_pivot: false,
+            no_new_keyring: false,
+            listen_fds: 0,
+            notify: None,
+            systemd_cgroup: false,
+        }
     }
 }
 
@@ -277,7 +287,7 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
         steps: steps.plan,
         pointers: steps.pointers,
         ready: steps.ready,
-        cgroup: Some(cgroup(config, options.id)?),
+        cgroup: Some(cgroup(config, options)?),
         resources,
         limits,
         device_rules,
@@ -721,11 +731,8 @@ fn id_map(mappings: &[IdMapping], pointer: Pointer) -> Result<String, ConfigErro
     Ok(map)
 }
 
-fn cgroup(config: &Config, id: &str) -> Result<CgroupsPath, ConfigError> {
-    let error = |message| ConfigError::new(Pointer::CGROUPS_PATH, message);
-    match CgroupsPath::parse(config.cgroups_path(), id) {
-        Ok(CgroupsPath::Systemd { .. }) => Err(error(format!("a slice:prefix:name for systemd is {NOT_YET}"))),
-        Ok(path) => Ok(path),
-        Err(cause) => Err(error(cause.to_string())),
-    }
+fn cgroup(config: &Config, options: &CompileOptions<'_>) -> Result<CgroupsPath, ConfigError> {
+    let parse = if options.systemd_cgroup { CgroupsPath::parse_systemd } else { CgroupsPath::parse };
+    let parsed = parse(config.cgroups_path(), options.id);
+    parsed.map_err(|cause| ConfigError::new(Pointer::CGROUPS_PATH, cause.to_string()))
 }

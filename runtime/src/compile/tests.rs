@@ -228,10 +228,28 @@ fn cgroups_are_placed_or_refused() {
     assert_eq!(place("".into()), fs("no-frills/id"));
     assert_eq!(place("/a//b/".into()), fs("a/b"));
     assert_eq!(place("a/b".into()), fs("no-frills/a/b"));
-    let message = format!("/linux/cgroupsPath: a slice:prefix:name for systemd is {NOT_YET}");
-    assert_eq!(place("system.slice:docker:1".into()), Err(message));
+    assert_eq!(place("system.slice:docker:1".into()), fs("no-frills/system.slice:docker:1"));
     assert!(place("/a/../..".into()).unwrap_err().starts_with("/linux/cgroupsPath: "));
     assert!(place("/".into()).unwrap_err().starts_with("/linux/cgroupsPath: "));
+}
+
+#[test]
+fn with_systemd_paths_are_names_of_scopes() {
+    let place = |path: Value| {
+        let mut spec = spec();
+        spec["linux"]["cgroupsPath"] = path;
+        let options = CompileOptions { systemd_cgroup: true, ..options() };
+        compile(&Config::from_value(&spec).unwrap(), &options)
+            .map(|program| program.cgroup)
+            .map_err(|error| error.to_string())
+    };
+    let scope = |slice: &str, prefix: &str, name: &str| {
+        Ok(Some(CgroupsPath::Systemd { slice: slice.into(), prefix: prefix.into(), name: name.into() }))
+    };
+    assert_eq!(place("system.slice:docker:1".into()), scope("system.slice", "docker", "1"));
+    assert_eq!(place(Value::Null), scope("", "no-frills", "id"));
+    let refused = "/linux/cgroupsPath: cgroup path \"/a/b\": for the systemd driver it is to be slice:prefix:name";
+    assert_eq!(place("/a/b".into()), Err(refused.to_owned()));
 }
 
 #[test]

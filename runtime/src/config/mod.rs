@@ -49,7 +49,6 @@ pub(crate) use scheduling::{IO_CLASSES, IoPriority, POLICIES, SCHEDULER_FLAGS, S
 pub(crate) use seccomp::{FLAGS as SECCOMP_FLAGS, Seccomp, SyscallRule};
 pub(crate) use sysctl::Sysctl;
 
-pub(crate) const NOT_YET: &str = "not supported yet by this version";
 const OTHER_PLATFORM: &str = "for another platform: this runtime makes Linux containers";
 
 /// A checked configuration.

@@ -38,8 +38,8 @@ _no_frills() {
 		'--log[append log lines to FILE (standard error unless given)]:file:_files' \
 		'--log-format[how log lines are written (text unless given)]:word:(text json)' \
 		'--root[where the state of containers is kept (/run/no-frills, or $XDG_RUNTIME_DIR/no-frills for a user)]:directory:_directories' \
-		'--systemd-cgroup[place containers by systemd; not supported by this version, so only =false is accepted]' \
-		'--cgroup-manager[who places containers in cgroups; this version supports cgroupfs alone]:word:(cgroupfs systemd disabled)' \
+		'--systemd-cgroup[have systemd make the cgroups of containers\: linux.cgroupsPath is slice\:prefix\:name]' \
+		'--cgroup-manager[who makes the cgroups of containers; disabled is not supported by this version]:word:(cgroupfs systemd disabled)' \
 		'--rootless[accepted for callers of runc; what a user may do is found out by doing it]:word:(true false auto)' \
 		'--version[print the version]' \
 		'-v[print the version]' \
