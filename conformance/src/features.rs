@@ -2,10 +2,17 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::bundle::{Bundle, Test};
 use crate::expect::{Verdict, check, skip};
+
+/// systemd is the machine's first process. The case's own is another.
+pub(crate) fn systemd() -> Verdict {
+    // As sd_booted(3) has it.
+    if Path::new("/run/systemd/system").is_dir() { Ok(()) } else { skip("systemd is not the first process here") }
+}
 
 /// AppArmor is on, and profiles can be loaded.
 pub(crate) fn apparmor() -> Verdict {

@@ -29,6 +29,7 @@ mod seccomp;
 mod security;
 mod settings;
 mod sysctls;
+mod systemd;
 mod terminals;
 
 use crate::case::Case;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Case> {
         hooks::cases(),
         kernel::cases(),
         resources::cases(),
+        systemd::cases(),
         reliability::cases(),
         rootless::cases(),
     ];

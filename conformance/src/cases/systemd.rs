@@ -1,0 +1,293 @@
+//! The systemd cgroup driver, on a machine that systemd runs.
+//!
+//! systemd is told the pids of processes, which would be others in a case's pid namespace. So what a case does is a script
+//! that `systemd-run` runs beside all namespaces of the suite.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::bundle::{Bundle, Output, Test};
+use crate::case::{Case, case};
+use crate::expect::{Verdict, check, contains, lacks, same};
+use crate::kind::Kind;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case("systemd/scope", "a container is in a scope PREFIX-NAME.scope of its slice, which is delegated", scope),
+        case(
+            "systemd/limits",
+            "limits are properties of the scope, and in its files; daemon-reload changes nothing",
+            limits,
+        ),
+        case("systemd/update", "update, without the flag, changes both", update),
+        case("systemd/annotations", "org.systemd.property.* are properties of the scope", annotations),
+        case(
+            "systemd/annotations-refused",
+            "what is no value, or no property, fails and leaves nothing",
+            annotations_refused,
+        ),
+        case("systemd/exec", "exec, without the flag, is in the scope", exec),
+        case("systemd/delete", "delete of a container that runs or has ended leaves neither scope nor cgroup", delete),
+        case("systemd/failed", "a create that fails leaves no unit, not even a failed one", failed),
+        case("systemd/killed", "a scope whose processes were killed for want of memory is gone after delete", killed),
+        case("systemd/slice", "of two containers in one slice one is deleted", slice),
+        case("systemd/defaults", "what is left out of slice:prefix:name, and the topmost slice", defaults)
+            .only(Kind::NoFrills, "a runtime names them as it likes"),
+        case("systemd/subgroup", "run.oci.systemd.subgroup names a cgroup in the scope", subgroup)
+            .skip(Kind::Runc, "an annotation of crun's"),
+        case("systemd/taken", "the name of a unit that is there is refused, and the unit left alone", taken),
+        case("systemd/path", "with the flag another form of cgroupsPath is refused", path)
+            .skip(Kind::Crun, "takes it for a name"),
+        case("systemd/form", "without the flag the form means nothing", form),
+    ]
+}
+
+/// Shell functions for the scripts: `rt` is the runtime, `made` tells where the container's process is, `left` what is left.
+const FUNCTIONS: &str = r#"
+rt() { "$RT" --root "$ROOT" "$@" </dev/null; }
+sd() { rt --systemd-cgroup "$@"; }
+run() { sd run --detach --bundle "$B" --pid-file "$B/pid" "$ID" >"$B/out" 2>&1 || { cat "$B/out"; exit 1; }; }
+show() { systemctl show "$UNIT" --property "$1" --value; }
+inside() { sed -n 's/^0:://p' "/proc/$(cat "$B/pid")/cgroup"; }
+file() { cat "/sys/fs/cgroup/$SLICEDIR/$UNIT/$1"; }
+left() {
+    systemctl list-units --all --plain --no-legend "$UNIT"
+    # A slice goes with the last of its units, in its own time.
+    if [ -e "/sys/fs/cgroup/$SLICEDIR/$UNIT" ]; then echo "the cgroup is left"; fi
+}
+trap 'rt delete --force "$ID" >/dev/null 2>&1; systemctl stop "$UNIT" 2>/dev/null' EXIT
+"#;
+
+/// A container whose cgroupsPath is in a slice of its own.
+fn bundle(t: &Test) -> Verdict<Bundle<'_>> {
+    crate::features::systemd()?;
+    let b = t.bundle()?.idle();
+    let path = format!("conformance-systemd.slice:conf:{}", b.id);
+    Ok(b.set("/linux/cgroupsPath", json!(path)))
+}
+
+/// Runs a script outside of the suite's namespaces.
+fn script(b: &Bundle, script: &str) -> Verdict<Output> {
+    b.save()?;
+    let t = b.test;
+    let mut command = Command::new("systemd-run");
+    command.args(["--pipe", "--wait", "--quiet", "--collect", "--property=Delegate=yes"]);
+    for (name, value) in [
+        ("RT", t.runtime.as_path()),
+        ("ROOT", t.state_root().as_path()),
+        ("B", b.dir.as_path()),
+        ("ID", b.id.as_ref()),
+        ("UNIT", format!("conf-{}.scope", b.id).as_ref()),
+        ("SLICEDIR", "conformance.slice/conformance-systemd.slice".as_ref()),
+    ] {
+        command.arg(format!("--setenv={name}={}", value.display()));
+    }
+    command.args(["sh", "-c", &format!("{FUNCTIONS}{script}")]);
+    t.output_of(command)
+}
+
+fn says(b: &Bundle, text: &str, expected: &str) -> Verdict {
+    let output = script(b, text)?;
+    let errors = output.stderr()?;
+    let found = output.stdout()?;
+    check(found == expected, || format!("expected:\n{expected}found:\n{found}{errors}"))
+}
+
+fn scope(t: &Test) -> Verdict {
+    let b = bundle(t)?;
+    let unit = format!("conf-{}.scope", b.id);
+    says(
+        &b,
+        "run; inside | sed 's,/container$,,'; show ControlGroup; show Slice; show Delegate; show DefaultDependencies; show ActiveState",
+        &format!(
+            "/conformance.slice/conformance-systemd.slice/{unit}\n/conformance.slice/conformance-systemd.slice/{unit}\n\
+             conformance-systemd.slice\nyes\nno\nactive\n"
+        ),
+    )
+}
+
+/// With a limit of one process, which nobody but the container's may count for.
+fn limited(t: &Test) -> Verdict<Bundle<'_>> {
+    let b = bundle(t)?
+        .set("/linux/resources/memory", json!({"limit": 104_857_600, "reservation": 52_428_800}))
+        .set("/linux/resources/cpu", json!({"shares": 2048, "quota": 50_000, "period": 100_000, "cpus": "0"}));
+    Ok(if t.ours() {
+        b.set("/linux/resources/pids", json!({"limit": 1}))
+    } else {
+        b.set("/linux/resources/pids", json!({"limit": 60}))
+    })
+}
+
+const FILES: &str =
+    "files() { for file in memory.max memory.low cpu.max cpu.weight cpuset.cpus pids.max; do file $file; done; }\n";
+
+fn limits(t: &Test) -> Verdict {
+    let tasks = if t.ours() { 1 } else { 60 };
+    let weight = 174;
+    let files = format!("104857600\n52428800\n50000 100000\n{weight}\n0\n{tasks}\n");
+    says(
+        &limited(t)?,
+        &format!(
+            "{FILES}run; files; systemctl daemon-reload; files
+             for name in MemoryMax MemoryLow CPUQuotaPerSecUSec CPUWeight AllowedCPUs TasksMax; do show $name; done"
+        ),
+        &format!("{files}{files}104857600\n52428800\n500ms\n{weight}\n0\n{tasks}\n"),
+    )
+}
+
+fn update(t: &Test) -> Verdict {
+    says(
+        &limited(t)?,
+        &format!(
+            "{FILES}run; rt update --memory 209715200 --memory-reservation 0 --cpu-quota 70000 --cpu-share 1024 --pids-limit 50 \"$ID\"
+             files; systemctl daemon-reload; files
+             for name in MemoryMax CPUQuotaPerSecUSec CPUWeight TasksMax; do show $name; done"
+        ),
+        &{
+            let files = "209715200\n52428800\n70000 100000\n100\n0\n50\n";
+            format!("{files}{files}209715200\n700ms\n100\n50\n")
+        },
+    )
+}
+
+fn annotations(t: &Test) -> Verdict {
+    let b = bundle(t)?.set(
+        "/annotations",
+        json!({
+            "org.systemd.property.TimeoutStopUSec": "uint64 7000000",
+            "org.systemd.property.CollectMode": "'inactive-or-failed'",
+            "org.systemd.property.Description": "'with a name'",
+            "org.systemd.property.MemoryAccounting": "true",
+        }),
+    );
+    says(
+        &b,
+        "run; for name in TimeoutStopUSec CollectMode Description MemoryAccounting; do show $name; done",
+        "7s\ninactive-or-failed\nwith a name\nyes\n",
+    )
+}
+
+fn annotations_refused(t: &Test) -> Verdict {
+    for (name, value, ours) in [
+        ("TimeoutStopUSec", "uint64 x", "/annotations/org.systemd.property.TimeoutStopUSec: "),
+        ("NoSuchProperty", "true", "/linux/cgroupsPath: starting conf-"),
+    ] {
+        let b = bundle(t)?.set("/annotations", json!({ format!("org.systemd.property.{name}"): value }));
+        let output = script(&b, "sd run --detach --bundle \"$B\" \"$ID\"; echo status $?; left")?;
+        same(name, output.stdout()?, "status 1\n".to_owned())?;
+        if t.ours() {
+            contains("the error", &output.stderr()?, ours)?;
+            contains("the error", &output.stderr()?, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn exec(t: &Test) -> Verdict {
+    says(
+        &bundle(t)?,
+        "run; rt exec \"$ID\" cat /proc/self/cgroup; rt exec --detach \"$ID\" sleep 1000; file cgroup.events | head -n 1",
+        "0::/\npopulated 1\n",
+    )
+}
+
+fn delete(t: &Test) -> Verdict {
+    says(
+        &bundle(t)?,
+        "run; rt delete --force \"$ID\"; left
+         run; rt kill \"$ID\" KILL; until rt state \"$ID\" | grep -q stopped; do :; done; rt delete \"$ID\"; left; rt list --quiet
+         run; rt delete --force \"$ID\"; left",
+        "",
+    )
+}
+
+fn failed(t: &Test) -> Verdict {
+    let output = script(
+        &bundle(t)?.args(&["/nothing"]),
+        "sd run --detach --bundle \"$B\" \"$ID\"; echo status $?; left; rt list --quiet",
+    )?;
+    let text = output.stdout()?;
+    contains("the output", &text, "status ")?;
+    lacks("the output", &text, "status 0")?;
+    lacks("the output", &text, "scope")?;
+    lacks("the output", &text, "left")
+}
+
+fn killed(t: &Test) -> Verdict {
+    let b = bundle(t)?
+        .sh("x=xxxxxxxx; while :; do x=$x$x; done")
+        .set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}));
+    says(&b, "run; until rt state \"$ID\" | grep -q stopped; do :; done; rt delete \"$ID\"; left", "")
+}
+
+fn slice(t: &Test) -> Verdict {
+    let (b, other) = (bundle(t)?, bundle(t)?);
+    other.save()?;
+    let text = format!(
+        "run; sd run --detach --bundle {other} {id} >/dev/null; systemctl is-active \"$UNIT\" conf-{id}.scope
+         rt delete --force {id}; systemctl is-active \"$UNIT\" conf-{id}.scope",
+        other = other.dir.display(),
+        id = other.id
+    );
+    says(&b, &text, "active\nactive\nactive\ninactive\n")
+}
+
+fn defaults(t: &Test) -> Verdict {
+    let text = "run; inside; rt delete --force \"$ID\"";
+    let b = bundle(t)?.set("/linux/cgroupsPath", json!(":conf:"));
+    says(&b, text, &format!("/system.slice/conf-{}.scope\n", b.id))?;
+    let b = bundle(t)?.remove("/linux/cgroupsPath");
+    says(&b, text, &format!("/system.slice/no-frills-{}.scope\n", b.id))?;
+    let b = bundle(t)?.set("/linux/cgroupsPath", json!("-.slice:conf:top"));
+    says(&b, text, "/conf-top.scope\n")
+}
+
+fn subgroup(t: &Test) -> Verdict {
+    let b = bundle(t)?
+        .set("/annotations", json!({"run.oci.systemd.subgroup": "within"}))
+        .set("/linux/resources/memory", json!({"limit": 104_857_600}));
+    let at = format!("/conformance.slice/conformance-systemd.slice/conf-{}.scope/within\n", b.id);
+    says(
+        &b,
+        "run; inside; file memory.max; rt exec \"$ID\" cat /proc/self/cgroup; rt delete --force \"$ID\"; left",
+        &format!("{at}104857600\n0::/\n"),
+    )
+}
+
+fn taken(t: &Test) -> Verdict {
+    let b = bundle(t)?;
+    let output = script(
+        &b,
+        "systemd-run --quiet --scope --slice conformance-systemd.slice --unit \"$UNIT\" sleep 1000 &
+         until [ \"$(show ActiveState)\" = active ]; do :; done
+         sd run --detach --bundle \"$B\" \"$ID\"; echo status $?; show ActiveState; kill $!",
+    )?;
+    same("status and state", output.stdout()?, "status 1\nactive\n".to_owned())?;
+    if t.ours() {
+        contains("the error", &output.stderr()?, "there is such a unit already")?;
+    }
+    Ok(())
+}
+
+fn path(t: &Test) -> Verdict {
+    let b = bundle(t)?.set("/linux/cgroupsPath", json!("/a/b"));
+    let output = script(&b, "sd run --detach --bundle \"$B\" \"$ID\"; echo status $?")?;
+    same("the status", output.stdout()?, "status 1\n".to_owned())?;
+    contains(
+        "the error",
+        &output.stderr()?,
+        if t.ours() { "it is to be slice:prefix:name" } else { "slice:prefix:name" },
+    )
+}
+
+fn form(t: &Test) -> Verdict {
+    let b = bundle(t)?;
+    let at = format!("/conformance-systemd.slice:conf:{}", b.id);
+    let output = script(
+        &b,
+        "rt run --detach --bundle \"$B\" --pid-file \"$B/pid\" \"$ID\"; inside; rt delete --force \"$ID\"; left",
+    )?;
+    contains("the cgroup", &output.stdout()?, &at)?;
+    lacks("what is left", &output.stdout()?, "scope")
+}
