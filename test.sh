@@ -38,7 +38,8 @@ cargo test --quiet --workspace
 cargo test --quiet --package no-frills --features oci-spec
 
 step "the library, built from its packages with init in it"
-cargo package --quiet --allow-dirty -p no-frills-plan -p no-frills-init -p no-frills-sys -p no-frills-cgroups -p no-frills
+cargo package --quiet --allow-dirty -p no-frills-plan -p no-frills-init -p no-frills-sys -p no-frills-seccomp \
+    -p no-frills-cgroups -p no-frills
 
 step "release build"
 cargo build --release --package no-frills-shim
