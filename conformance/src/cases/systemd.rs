@@ -20,17 +20,22 @@ pub(crate) fn cases() -> Vec<Case> {
             "limits are properties of the scope, and in its files; daemon-reload changes nothing",
             limits,
         ),
-        case("systemd/update", "update, without the flag, changes both", update),
+        case("systemd/update", "update, without the flag, changes both", update)
+            .known_failure(Kind::Crun, "passes over a quota without a period"),
         case("systemd/annotations", "org.systemd.property.* are properties of the scope", annotations),
         case(
             "systemd/annotations-refused",
             "what is no value, or no property, fails and leaves nothing",
             annotations_refused,
-        ),
+        )
+        .skip(Kind::Crun, "leaves its cache of filters when it fails so early"),
         case("systemd/exec", "exec, without the flag, is in the scope", exec),
         case("systemd/delete", "delete of a container that runs or has ended leaves neither scope nor cgroup", delete),
         case("systemd/failed", "a create that fails leaves no unit, not even a failed one", failed),
         case("systemd/killed", "a scope whose processes were killed for want of memory is gone after delete", killed),
+        case("systemd/devices", "rules for devices hold, also after daemon-reload", devices),
+        case("systemd/interrupted", "delete --force clears up after a create that was killed", interrupted)
+            .only(Kind::NoFrills, "peers keep no record of what they are about to make"),
         case("systemd/slice", "of two containers in one slice one is deleted", slice),
         case("systemd/defaults", "what is left out of slice:prefix:name, and the topmost slice", defaults)
             .only(Kind::NoFrills, "a runtime names them as it likes"),
@@ -140,7 +145,7 @@ fn update(t: &Test) -> Verdict {
     says(
         &limited(t)?,
         &format!(
-            "{FILES}run; rt update --memory 209715200 --memory-reservation 0 --cpu-quota 70000 --cpu-share 1024 --pids-limit 50 \"$ID\"
+            "{FILES}run; rt update --memory 209715200 --cpu-quota 70000 --cpu-share 1024 --pids-limit 50 \"$ID\"
              files; systemctl daemon-reload; files
              for name in MemoryMax CPUQuotaPerSecUSec CPUWeight TasksMax; do show $name; done"
         ),
@@ -157,14 +162,13 @@ fn annotations(t: &Test) -> Verdict {
         json!({
             "org.systemd.property.TimeoutStopUSec": "uint64 7000000",
             "org.systemd.property.CollectMode": "'inactive-or-failed'",
-            "org.systemd.property.Description": "'with a name'",
             "org.systemd.property.MemoryAccounting": "true",
         }),
     );
     says(
         &b,
-        "run; for name in TimeoutStopUSec CollectMode Description MemoryAccounting; do show $name; done",
-        "7s\ninactive-or-failed\nwith a name\nyes\n",
+        "run; for name in TimeoutStopUSec CollectMode MemoryAccounting; do show $name; done",
+        "7s\ninactive-or-failed\nyes\n",
     )
 }
 
@@ -219,6 +223,33 @@ fn killed(t: &Test) -> Verdict {
         .sh("x=xxxxxxxx; while :; do x=$x$x; done")
         .set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}));
     says(&b, "run; until rt state \"$ID\" | grep -q stopped; do :; done; rt delete \"$ID\"; left", "")
+}
+
+fn devices(t: &Test) -> Verdict {
+    let b = bundle(t)?.capabilities(&["CAP_MKNOD"]).set(
+        "/linux/resources/devices",
+        json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "m"}]),
+    );
+    let open = r#"rt exec "$ID" sh -c 'head -c 0 /dev/null && { : </dev/kernel; } 2>&1' | sed 's/.*: //'"#;
+    says(
+        &b,
+        &format!("run; rt exec \"$ID\" mknod /dev/kernel c 1 11; {open}; systemctl daemon-reload; {open}"),
+        "Operation not permitted\nOperation not permitted\n",
+    )
+}
+
+fn interrupted(t: &Test) -> Verdict {
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; echo >\"$0\"; sleep 1000", "HERE"]}]);
+    let b = bundle(t)?;
+    let fifo = b.dir.join("fifo");
+    let b = b.set("/hooks", json!({ "createRuntime": hook })).set("/hooks/createRuntime/0/args/3", json!(fifo));
+    says(
+        &b,
+        "mkfifo \"$B/fifo\"; \"$RT\" --root \"$ROOT\" --systemd-cgroup create --bundle \"$B\" \"$ID\" </dev/null >/dev/null 2>&1 &
+         maker=$!; read line <\"$B/fifo\"; show ActiveState; kill -9 $maker
+         rt delete --force \"$ID\"; left; rt list --quiet",
+        "active\n",
+    )
 }
 
 fn slice(t: &Test) -> Verdict {
