@@ -26,7 +26,7 @@ use no_frills_sys::capability;
 use no_frills_sys::spawn::Failure;
 
 use crate::bundle::Bundle;
-use crate::compile::{Caller, Pointer, Program};
+use crate::compile::{Caller, Forks, Pointer, Program};
 use crate::config::{Config, ConfigError, Moment, RESOURCES, namespace};
 use crate::container::CreateOptions;
 use crate::error::{Error, Explained, Result};
@@ -207,6 +207,7 @@ impl Attempt<'_> {
             let init = init()?;
             launch.init.complete(init, cgroup_dir.as_ref().map(AsFd::as_fd))?;
             launch.init.begin()?;
+            let mut to_be_moved = false;
             let spawned = match launch.init.spawn(init, given, cgroup_dir.as_ref().map(AsFd::as_fd)) {
                 // It may be made there, and not entered from here.
                 Err(Failure { errno: Errno::EACCES, .. })
@@ -216,9 +217,19 @@ impl Attempt<'_> {
                     launch.do_without_cgroup(Errno::EACCES)?;
                     launch.init.spawn(init, given, None)
                 }
+                // A user's, called from beyond what is delegated to the user: systemd may move it, while it waits for its plan.
+                Err(Failure { errno: Errno::EACCES, .. })
+                    if launch.scope.is_some() && program.id_maps.is_some() && program.forks == Forks::No =>
+                {
+                    to_be_moved = true;
+                    launch.init.spawn(init, given, None)
+                }
                 spawned => spawned,
             };
             spawned.map_err(|failure| launch.explain_spawn(failure))?;
+            if let (true, Some(scope)) = (to_be_moved, &mut launch.scope) {
+                scope.attach(launch.init.pid())?;
+            }
             launch.init.provide()?;
             if let Some(scope) = &mut launch.scope {
                 scope.end_placeholder()?;
@@ -569,7 +580,7 @@ fn refusal(error: &Error) -> Option<Errno> {
 pub(crate) fn explain_spawn(cgroup: Option<&Cgroup>, Failure { call, errno }: Failure) -> Error {
     match (cgroup, errno) {
         // What the rules of cgroup v2 answer; what the namespaces answer is another errno.
-        (Some(cgroup), Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EAGAIN) if call == "clone3" => {
+        (Some(cgroup), Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EAGAIN) if call == "clone3" => {
             Error::cgroup(cgroup.entering(errno))
         }
         _ => Error::System {

@@ -200,12 +200,12 @@ impl Shown {
 }
 
 fn make_cgroup(path: &CgroupsPath) -> Deed {
-    let path = match path {
-        CgroupsPath::Fs(path) => path_text(path),
-        CgroupsPath::Systemd { slice, prefix, name } => format!("{slice}:{prefix}:{name}"),
+    let (name, path) = match path {
+        CgroupsPath::Fs(path) => ("mkdir_cgroup", path_text(path)),
+        CgroupsPath::Systemd { slice, prefix, name } => ("start_scope", format!("{slice}:{prefix}:{name}")),
     };
     let path = Shown { name: "path", text: format!("{path:?}"), value: path.into() };
-    Deed { pointer: Pointer::CGROUPS_PATH.to_string(), name: "mkdir_cgroup", fields: vec![path] }
+    Deed { pointer: Pointer::CGROUPS_PATH.to_string(), name, fields: vec![path] }
 }
 
 /// The fields of a step in order.

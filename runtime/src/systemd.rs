@@ -105,6 +105,11 @@ impl Making {
         Ok(cgroup)
     }
 
+    /// Has the container's process moved there, where it cannot be born.
+    pub(crate) fn attach(&mut self, pid: i32) -> Result<()> {
+        self.manager.attach(&self.scope.unit, self.subgroup.as_deref(), pid).map_err(Error::cgroup)
+    }
+
     /// Changes limits.
     pub(crate) fn set(&mut self, limits: &[Write]) -> Result<()> {
         self.manager.set(&self.scope.unit, &properties(limits, PERIOD)).map_err(Error::limit(RESOURCES))

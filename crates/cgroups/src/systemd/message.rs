@@ -127,7 +127,7 @@ impl Writer {
         }
     }
 
-    fn value(&mut self, value: &Value) {
+    pub(super) fn value(&mut self, value: &Value) {
         match value {
             Value::Byte(value) => self.bytes.push(*value),
             Value::Boolean(value) => self.bool(*value),

@@ -190,6 +190,19 @@ impl Manager {
         set.map(drop).map_err(failed("setting properties of", unit))
     }
 
+    /// Has a process moved to a unit, or to a cgroup in it, by who may: a user's manager asks the system's.
+    ///
+    /// # Errors
+    /// [`Error::Systemd`].
+    pub fn attach(&mut self, unit: &str, subgroup: Option<&str>, pid: i32) -> Result<()> {
+        let attached = self.bus.call("AttachProcessesToUnit", "ssau", |writer| {
+            writer.string(unit);
+            writer.string(&subgroup.map_or(String::new(), |name| format!("/{name}")));
+            writer.value(&Value::Array('u', vec![Value::Uint32(pid as u32)]));
+        });
+        attached.map(drop).map_err(failed("moving a process to", unit))
+    }
+
     /// Stops a unit and waits until it is, whether or not it is there; nothing of it stays, also if it failed.
     ///
     /// # Errors
