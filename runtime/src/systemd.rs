@@ -121,8 +121,9 @@ impl Making {
     }
 
     /// Takes it back.
-    pub(crate) fn stop(&mut self) -> Result<()> {
-        if self.begun { self.manager.stop(&self.scope.unit).map_err(Error::cgroup) } else { Ok(()) }
+    pub(crate) fn stop(&self) -> Result<()> {
+        // Over a connection of its own: the time of this one may be over.
+        if self.begun { stop(&self.unit()) } else { Ok(()) }
     }
 }
 

@@ -137,14 +137,10 @@ impl Bus {
         bus.send(AUTHENTICATION)?;
         bus.read_authentication()?;
         if is_bus {
-            bus.call_to(
-                "org.freedesktop.DBus",
-                "/org/freedesktop/DBus",
-                "org.freedesktop.DBus",
-                "Hello",
-                "",
-                Writer::default(),
-            )?;
+            bus.call_daemon("Hello", "", Writer::default())?;
+            let mut rule = Writer::default();
+            rule.string(&format!("type='signal',sender='{NAME}',interface='{INTERFACE}',member='{JOB_REMOVED}'"));
+            bus.call_daemon("AddMatch", "s", rule)?;
             // On a socket of its own it tells everybody.
             bus.call("Subscribe", "", |_| {})?;
         }
@@ -165,6 +161,11 @@ impl Bus {
                 _ => return Err(Failure::Nonsense(format!("{line:?} to who we are"))),
             }
         }
+    }
+
+    fn call_daemon(&mut self, member: &str, signature: &str, body: Writer) -> Result<Message, Failure> {
+        const DAEMON: &str = "org.freedesktop.DBus";
+        self.call_to(DAEMON, "/org/freedesktop/DBus", DAEMON, member, signature, body)
     }
 
     /// Calls a method of the manager.
