@@ -188,6 +188,24 @@ fn a_job_is_waited_for_by_its_path() {
 }
 
 #[test]
+fn on_a_bus_the_end_of_jobs_is_asked_for() {
+    let path = manager("bus", |mut stream| {
+        for (serial, member) in [(1, "Hello"), (2, "AddMatch"), (3, "Subscribe")] {
+            let call = read_call(&mut stream);
+            assert_eq!(call.member, member);
+            if member == "AddMatch" {
+                let [rule] = call.arguments("s").unwrap();
+                assert!(rule.contains("member='JobRemoved'"), "{rule}");
+            }
+            stream.write_all(&sent(REPLY, &[(REPLY_SERIAL, Value::Uint32(serial))], "s", &[":1.5"])).unwrap();
+        }
+    });
+    let connected = Bus::connect_to(&path, true);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(connected.err(), None);
+}
+
+#[test]
 fn who_ends_or_talks_nonsense_is_told() {
     let path = manager("end", drop);
     let gone = connect(&path).stop("x.scope").unwrap_err().to_string();
