@@ -92,8 +92,14 @@ fn of_v1(t: &Test) -> Verdict {
     if !bound {
         return skip("cgroup v1 does not have it either");
     }
-    let error = "/memory/limit: needs the cgroup controller \"memory\", which is bound to a hierarchy of cgroup v1 here \
-                 (/proc/self/cgroup); boot with systemd.unified_cgroup_hierarchy=1";
+    let needs = "/memory/limit: needs the cgroup controller \"memory\", which is bound to";
+    // On the host's own view of cgroups it is mounted too.
+    let place = if std::path::Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists() {
+        "cgroup v1 here, at /sys/fs/cgroup/memory"
+    } else {
+        "a hierarchy of cgroup v1 here (/proc/self/cgroup)"
+    };
+    let error = &format!("{needs} {place}; boot with systemd.unified_cgroup_hierarchy=1");
     refuses(t, json!({"memory": {"limit": 67_108_864}}), error)
 }
 
