@@ -134,15 +134,14 @@ pub(crate) fn check(config: &Config) -> Result<()> {
     ];
     let Some(seccomp) = &config.linux.seccomp else { return Ok(()) };
     let refused = |pointer: String, message: String| Err(Error::from(ConfigError::new(pointer, message)));
-    let rules =
-        seccomp.rules.iter().enumerate().map(|(index, rule)| (rule.action, format!("/syscalls/{index}/action")));
-    let default = (seccomp.default_action, "/defaultAction".to_owned());
     for (action, number, name) in NEWER {
-        let Some((_, place)) = rules.clone().chain([default.clone()]).find(|(used, _)| *used == action) else {
+        let rule = seccomp.rules.iter().position(|rule| rule.action == action);
+        if rule.is_none() && seccomp.default_action != action {
             continue;
-        };
+        }
         let available = seccomp::action_is_available(number);
         if !available.map_err(Error::system("asking for the actions of seccomp filters: seccomp"))? {
+            let place = rule.map_or("/defaultAction".to_owned(), |rule| format!("/syscalls/{rule}/action"));
             return refused(format!("/linux/seccomp{place}"), format!("this kernel does not know {name}"));
         }
     }

@@ -439,11 +439,16 @@ impl<'p> Init<'p> {
 
 /// Kills a child and reaps it; one that is dead already is only reaped.
 pub(crate) fn kill_and_reap(child: &Child) -> Result<()> {
-    match pidfd::send_signal(&child.pidfd, nix::libc::SIGKILL) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(errno) => return Err(Error::system("killing init: pidfd_send_signal")(errno)),
-    }
+    kill(&child.pidfd)?;
     reap(child)
+}
+
+/// Kills an init, if it is not dead already.
+pub(crate) fn kill(init: &OwnedFd) -> Result<()> {
+    match pidfd::send_signal(init, nix::libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(Error::system("killing init: pidfd_send_signal")(errno)),
+    }
 }
 
 /// Waits for the end of a child.

@@ -18,7 +18,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen as listen_on, socket as open_socket,
 };
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, call};
-use no_frills_sys::{pidfd, socket};
+use no_frills_sys::socket;
 
 use crate::compile::{CompileOptions, Program, compile_but_filter};
 use crate::config::Config;
@@ -26,7 +26,7 @@ use crate::container::open_process;
 use crate::error::{Error, Result};
 use crate::handover::{Agent, Failed, Handover};
 use crate::hooks::Told;
-use crate::init::{program_failed, socket_send, step_failed};
+use crate::init::{kill, program_failed, socket_send, step_failed};
 use crate::state::{Directory, Journal, Record, Status};
 
 /// Calls `with` with the socket's address.
@@ -122,8 +122,8 @@ struct Filter<'a> {
 impl<'a> Filter<'a> {
     fn new(directory: &'a Directory, journal: &Journal, record: &'a Record) -> Result<Filter<'a>> {
         let pid = record.process.map(|process| process.pid);
-        let program = if record.listener { compiled(directory, journal, record)? } else { None };
-        let (agent, process) = match program.and_then(|program| program.seccomp) {
+        let config = if record.listener { config(journal)? } else { None };
+        let (agent, process) = match config.and_then(|config| config.linux.seccomp) {
             Some(seccomp) => {
                 let process = open_process(record)?.zip(pid).ok_or(Error::NotRunning)?;
                 (Some(Agent::connect(&seccomp.listener_path, &seccomp.listener_metadata)?), Some(process))
@@ -191,18 +191,15 @@ fn failed(directory: &Directory, journal: &Journal, record: &Record, last: &Fail
     })
 }
 
-/// The configuration that the container was made with, compiled again. `None`: it is not there.
-fn compiled(directory: &Directory, journal: &Journal, record: &Record) -> Result<Option<Program>> {
-    let config = journal.document()?.map(|document| Config::from_json(&document)).transpose()?;
-    let options = CompileOptions::new(&record.bundle, directory.id());
-    Ok(config.map(|config| compile_but_filter(&config, &options)).transpose()?)
+/// The configuration that the container was made with. `None`: it is not there.
+fn config(journal: &Journal) -> Result<Option<Config>> {
+    Ok(journal.document()?.map(|document| Config::from_json(&document)).transpose()?)
 }
 
-fn kill(process: &OwnedFd) -> Result<()> {
-    match pidfd::send_signal(process, nix::libc::SIGKILL) {
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(Error::system("killing init: pidfd_send_signal")(errno)),
-    }
+/// As [`config`], compiled again.
+fn compiled(directory: &Directory, journal: &Journal, record: &Record) -> Result<Option<Program>> {
+    let options = CompileOptions::new(&record.bundle, directory.id());
+    Ok(config(journal)?.map(|config| compile_but_filter(&config, &options)).transpose()?)
 }
 
 #[cfg(test)]

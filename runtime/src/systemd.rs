@@ -12,7 +12,7 @@ use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
 use no_frills_sys::socket;
 use no_frills_sys::spawn::{Child, Executable, Failure, Spawn, spawn};
 
-use crate::config::{Config, ConfigError, RESOURCES};
+use crate::config::{Config, ConfigError, RESOURCES, escape};
 use crate::error::{Error, Result};
 use crate::init::kill_and_reap;
 use crate::members::is_limited;
@@ -44,7 +44,7 @@ impl Making {
         let mut annotated = Vec::new();
         let mut subgroup = None;
         for (name, value) in config.annotations() {
-            let pointer = || format!("/annotations/{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = || format!("/annotations/{}", escape(name));
             if let Some(property) = Property::from_annotation(name, value) {
                 annotated.push(property.map_err(|why| ConfigError::new(pointer(), why))?);
             } else if name == SUBGROUP && !value.is_empty() {

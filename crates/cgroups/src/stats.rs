@@ -457,7 +457,7 @@ fn cpu(text: &str) -> Option<CpuStats> {
     })
 }
 
-fn memory_events(text: &str) -> Option<MemoryEvents> {
+pub(crate) fn memory_events(text: &str) -> Option<MemoryEvents> {
     let values = keyed(text)?;
     let value = |key| value_of(&values, key);
     Some(MemoryEvents {

@@ -1,5 +1,8 @@
 //! What comes out: a BPF program and what is known about it.
 
+use crate::compile::value;
+use crate::{Action, bpf};
+
 /// A BPF instruction, `struct sock_filter` of linux/filter.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -26,8 +29,7 @@ pub struct Filter<'a> {
 impl Filter<'_> {
     /// Whether it notifies of any call (`SECCOMP_RET_USER_NOTIF`).
     pub fn notifies(&self) -> bool {
-        const RETURN: u16 = 0x06;
-        self.instructions.iter().any(|one| one.code == RETURN && one.k == 0x7fc0_0000)
+        self.instructions.iter().any(|one| one.code == bpf::RETURN && one.k == value(Action::Notify))
     }
 
     /// The program as the kernel takes it: 8 bytes an instruction, in this machine's byte order.

@@ -43,6 +43,7 @@ pub(crate) use mounts::{Attributes, Mount, MountIdMap, MountKind, Parameter, Pro
 pub(crate) use net_devices::NetDevice;
 pub(crate) use process::{CAPABILITIES, Process, RLIMITS};
 pub use reader::ConfigError;
+pub(crate) use reader::escape;
 use reader::{Node, Result};
 pub(crate) use resources::{Asked, POINTER as RESOURCES, misfit, read_resources, zero_pids_is_a_limit};
 pub(crate) use scheduling::{IO_CLASSES, IoPriority, POLICIES, SCHEDULER_FLAGS, Scheduler};

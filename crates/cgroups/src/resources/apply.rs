@@ -12,6 +12,7 @@ use super::{Absent, Resources, Write};
 use crate::cgroup::{open_at, unless_gone};
 use crate::dir::Dir;
 use crate::error::{Error, Limit, Result};
+use crate::stats::memory_events;
 
 const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages";
 
@@ -132,9 +133,8 @@ impl Dir {
     /// # Errors
     /// When `memory.events` exists and cannot be read.
     pub fn ran_out_of_memory(&self) -> Result<bool> {
-        let text = self.read("memory.events")?.unwrap_or_default();
-        let times = text.lines().find_map(|line| line.strip_prefix("oom ")?.parse::<u64>().ok());
-        Ok(times.is_some_and(|times| times > 0))
+        let events = self.read("memory.events")?.and_then(|text| memory_events(&text));
+        Ok(events.is_some_and(|events| events.oom > 0))
     }
 
     /// The number that a file begins with.
