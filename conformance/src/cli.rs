@@ -21,6 +21,7 @@ conformance --runtime PATH [OPTION...] [FILTER...]
   --peer NAME         test target/peers/NAME (see conformance/peers.sh)
   --jobs N            how many cases run at a time; default: the number of processors
   --timeout SECONDS   how long a case may take; default 180
+  --second-attempt    run a case of no-frills that fails once more, alone, as is done with every other runtime
   --format FORMAT     lines (default), tap or json (one object per line)
   --host-view         leave /sys/fs/cgroup as it is, even if it is not cgroup2
   --keep              keep the working directories
@@ -54,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
     pub(crate) format: Format,
     pub(crate) host_view: bool,
+    /// Whether a case that fails is run once more with no-frills too.
+    pub(crate) second_attempt: bool,
     pub(crate) keep: bool,
     pub(crate) filter: Vec<String>,
 }
@@ -86,6 +89,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
         timeout: Duration::from_secs(180),
         format: Format::Lines,
         host_view: false,
+        second_attempt: false,
         keep: false,
         filter: Vec::new(),
     };
@@ -99,6 +103,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
             Long("timeout") => options.timeout = Duration::from_secs(parser.value()?.parse()?),
             Long("format") => options.format = parser.value()?.parse_with(format)?,
             Long("host-view") => options.host_view = true,
+            Long("second-attempt") => options.second_attempt = true,
             Long("keep") => options.keep = true,
             Long("list") => list = true,
             Long("help") | Short('h') => return Ok(Request::Help),

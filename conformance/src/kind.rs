@@ -41,7 +41,7 @@ impl Kind {
         [Runc, Crun, Youki, NoFrills].into_iter().find(|kind| kind.name() == name).unwrap_or(Other)
     }
 
-    /// Whether a case that fails is run once more: a peer's own races are not this suite's matter.
+    /// Whether a case that fails is always run once more: a peer's own races are not this suite's matter.
     pub(crate) fn has_second_attempt(self) -> bool {
         self != NoFrills
     }

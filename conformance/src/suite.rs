@@ -96,6 +96,7 @@ impl Suite<'_> {
                 report.add(case, outcome, start.elapsed());
             }
         };
+        let second_attempt = self.options.second_attempt || self.kind.has_second_attempt();
         let again = Mutex::new(Vec::new());
         let controllers = cgroup2::controllers()?;
         let next = AtomicUsize::new(0);
@@ -116,7 +117,7 @@ impl Suite<'_> {
                             None => self.one(index, case).weigh(case, self.kind),
                         };
                         match again.lock() {
-                            Ok(mut again) if outcome.is_bad() && self.kind.has_second_attempt() => {
+                            Ok(mut again) if outcome.is_bad() && second_attempt => {
                                 again.push((index, case, outcome));
                             }
                             _ => add(case, &outcome, start),
