@@ -726,17 +726,18 @@ fn later_hooks(journal: &Journal, record: &Record) -> Result<Option<Config>> {
 fn delete(directory: &Directory, force: bool) -> Result<Vec<String>> {
     let journal = if force { directory.lock_by_force(interrupt)? } else { directory.lock()? };
     let record = journal.as_ref().map(Journal::read).transpose()?.flatten();
-    let (Some(journal), Some(record)) = (journal, record) else {
+    // By reference: it stays locked while the directory is removed, or its maker would get on meanwhile.
+    let (Some(journal), Some(record)) = (&journal, &record) else {
         // Nothing but the directory and the journal was made; or the maker is about to find them gone.
         if !force {
             return Err(Error::Incomplete(directory.id().to_owned()));
         }
         return directory.remove(true).map(|()| Vec::new());
     };
-    let process = open_process(&record)?;
-    let members = Members::of(&record)?;
+    let process = open_process(record)?;
+    let members = Members::of(record)?;
     let process = process.as_ref();
-    Deletion { directory, journal: &journal, record: &record, process, members, start_socket: true }.carry_out(force)
+    Deletion { directory, journal, record, process, members, start_socket: true }.carry_out(force)
 }
 
 /// Kills what runs in a container that somebody else has locked, if it is stopped or frozen: those who create or start

@@ -1,13 +1,13 @@
 //! What is left when commands meet on one container, or wait for a first process that does not answer.
 
 use std::fs::{self, File};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
 use crate::bundle::{Bundle, Test, eventually};
 use crate::case::{Case, case};
-use crate::expect::{Verdict, check, same};
+use crate::expect::{Verdict, check, same, skip};
 use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -25,6 +25,12 @@ pub(crate) fn cases() -> Vec<Case> {
             create_and_delete_at_once,
         )
         .only(Kind::NoFrills, "runc leaves processes and cgroups, and deletes of crun fail"),
+        case(
+            "reliability/delete-while-claimed",
+            "delete --force between the claim of a name and its lock: the create fails or the container is there",
+            delete_while_claimed,
+        )
+        .only(Kind::NoFrills, "it delays the calls of this lock"),
         case("reliability/start-at-once", "start many times at once: one of them starts it", start_at_once)
             .skip(Kind::Runc, "a second start may wait for ever at its fifo"),
         case("reliability/delete-at-once", "delete --force many times at once: all succeed", delete_at_once)
@@ -104,6 +110,29 @@ fn create_and_delete_at_once(t: &Test) -> Verdict {
         check(!b.cgroup_dir().exists(), || "a cgroup is left".to_owned())?;
     }
     Ok(())
+}
+
+/// Seen to fail: no-frills whose delete let go of the lock before it removed what a create had only begun.
+fn delete_while_claimed(t: &Test) -> Verdict {
+    let b = t.bundle()?.idle();
+    b.save()?;
+    let slow = |call: &str, milliseconds: u32, args: &[&str]| -> Verdict<Child> {
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-o", "/dev/null", "-e", &format!("inject={call}:delay_enter={milliseconds}ms:when=1")]);
+        command.arg(&t.runtime).args(&t.runtime_args).arg("--root").arg(t.state_root()).args(args);
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    };
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("no strace in $PATH");
+    }
+    let mut create = slow("flock", 500, &["create", "--bundle", &b.dir.to_string_lossy(), &b.id])?;
+    eventually("the name is taken", || Ok(t.state_root().join(&b.id).join("state.json").exists()))?;
+    let mut delete = slow("unlink", 1000, &["delete", "--force", &b.id])?;
+    check(delete.wait()?.success(), || "delete failed".to_owned())?;
+    let created = create.wait()?.success();
+    same("whether there is a container", b.verb("state", &[])?.status == 0, created)?;
+    b.delete_force()?;
+    check(!b.cgroup_dir().exists(), || "a cgroup is left".to_owned())
 }
 
 fn start_at_once(t: &Test) -> Verdict {
