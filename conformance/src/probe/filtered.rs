@@ -119,8 +119,9 @@ fn waited(pid: c_int) -> Option<c_int> {
 
 /// Makes each call in a process of its own. Prints what each answered, or the signal that it brought.
 pub(crate) fn each<'w>(words: impl Iterator<Item = &'w CStr>) {
-    let answered = shared();
     for call in parsed(words) {
+        // One for each: a process that fork(2) made may store its answer when the next call is made.
+        let answered = shared();
         answered.store(UNKNOWN, Ordering::SeqCst);
         let child = fork();
         if child == 0 {
