@@ -5,6 +5,7 @@
 #
 # A Debian system of SUITE (trixie, sid, ...) with systemd, dbus, a kernel and what the conformance suite uses; the
 # project itself is not in it. It is made anew when this file or the suite changes. Needs root on a Debian machine.
+# What a mirror takes long for is tried twice, and ends after minutes.
 set -eu
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -34,16 +35,34 @@ mirror=$(mirror)
 root=$dir/root
 log=$dir/image.log
 remove() { rm -rf --one-file-system "$root"; }
-trap 'remove' EXIT
-trap 'exit 1' INT TERM
+child=
+# For at most so many seconds; in the background, so that a signal to this script is heard at once.
+bounded() {
+	timeout --kill-after=5 "$@" </dev/null &
+	child=$!
+	ended=0
+	wait $child || ended=$?
+	child=
+	[ $ended -ne 124 ] || say "not done after $1 s: $2"
+	return $ended
+}
+end() {
+	[ -z "$child" ] || { kill "$child" && wait "$child"; } || true
+	remove
+}
+trap end EXIT
+trap 'exit 1' INT TERM HUP
 
 say "making the image of $suite, once (log: $log)"
 begin=$(date +%s)
+# A second attempt has the packages of the first.
+packages=$dir/packages
+mkdir -p "$packages"
 attempt() {
 	remove
-	debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$log" 2>&1
+	bounded 240 debootstrap --variant=minbase --cache-dir="$packages" "$suite" "$root" "$mirror" >"$log" 2>&1
 }
-attempt || { sleep 30 && attempt; } || {
+attempt || { say "another attempt" && sleep 10 && attempt; } || {
 	tail -n 20 "$log" >&2
 	say "debootstrap failed"
 	exit 1
@@ -65,21 +84,26 @@ cat >"$dir/install.sh" <<-'END'
 	mount --make-rprivate /
 	mount -t proc proc "$1/proc"
 	cp /etc/resolv.conf "$1/etc/resolv.conf"
+	# What an attempt that was ended left half done.
+	chroot "$1" dpkg --configure -a
 	apt() {
-	    chroot "$1" env DEBIAN_FRONTEND=noninteractive LC_ALL=C INITRD=No apt-get -q -y -o Acquire::Retries=3 \
+	    chroot "$1" env DEBIAN_FRONTEND=noninteractive LC_ALL=C INITRD=No apt-get -q -y -o Acquire::Retries=3 -o Acquire::http::Timeout=20 \
 	        -o Dpkg::Options::=--force-confold --no-install-recommends install \
 	        systemd systemd-sysv dbus dbus-user-session libpam-systemd udev kmod linux-image-cloud-amd64 \
 	        apparmor busybox-static ca-certificates iproute2 procps strace uidmap util-linux
 	}
-	apt "$1" || { sleep 30 && apt "$1"; }
+	apt "$1"
 END
-unshare --mount --pid --fork --kill-child sh "$dir/install.sh" "$root" >>"$log" 2>&1 </dev/null || {
+install() {
+	bounded 240 unshare --mount --pid --fork --kill-child sh "$dir/install.sh" "$root" >>"$log" 2>&1
+}
+install || { say "another attempt" && sleep 10 && install; } || {
 	tail -n 20 "$log" >&2
 	say "installing the packages failed"
 	exit 1
 }
 rm -f "$root/usr/sbin/policy-rc.d" "$dir/install.sh"
-rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$packages"
 
 # The user of the cases without root: identifiers of its own, a systemd session from boot on, all controllers.
 chroot "$root" useradd --create-home --uid 1000 --shell /bin/bash --add-subids-for-system user 2>>"$log" ||

@@ -11,14 +11,15 @@ usage() {
 		conformance/guest/run.sh [OPTION...] --shell COMMAND
 
 		  --runtime NAME     no-frills (default), runc or crun
+		  --prepare          install the tools and make the image, if that is not done yet; run nothing
 		  --shell COMMAND    run this with sh in /project, not the suite
 		  --user             as the user `user` in a systemd session, not as root
 		  --suite SUITE      the Debian suite of the machine; default: $SUITE, or trixie
 		  --timeout SECONDS  how long the machine may run; default 900
 		  --memory MIB       its memory; default 3072
-			  --console          show the machine's console, too
+		  --console          show the machine's console, too
 
-		The exit status is that of the suite or the command; 124 after the timeout, 125 if the machine failed.
+		The exit status is that of the suite or the command; 124 after the timeout, 125 if there is no machine, or it failed.
 	END
 }
 
@@ -26,11 +27,14 @@ suite=${SUITE:-trixie}
 runtime=no-frills
 who=root
 limit=900
+boot=300
 memory=3072
 console=
 command=
+prepare=
 while [ $# -gt 0 ]; do
 	case $1 in
+	--prepare) prepare=yes ;;
 	--runtime) runtime=$2 && shift ;;
 	--shell) command=$2 && shift ;;
 	--user) who=user ;;
@@ -63,17 +67,21 @@ elif [ $# -gt 0 ]; then
 	fail "--shell takes one command: $*"
 fi
 
-for file in debug/conformance debug/without release/no-frills peers/runc peers/crun; do
-	[ -x "$target/$file" ] || fail "target/$file is missing; see the README beside this script"
-done
 missing=
 command -v qemu-system-x86_64 >/dev/null || missing="$missing qemu-system-x86"
 command -v mke2fs >/dev/null || missing="$missing e2fsprogs"
 # shellcheck disable=SC2086 # a list of words
-install_packages $missing
+install_packages $missing || fail "there is no qemu"
 
 image=$target/guest/$suite
-"$here/conformance/guest/image.sh" "$suite" "$image" || exit 125
+"$here/conformance/guest/image.sh" "$suite" "$image" || fail "there is no image"
+[ -z "$prepare" ] || exit 0
+
+files="debug/conformance debug/without release/no-frills"
+case $command in *--peer*) files="$files peers/$runtime" ;; esac
+for file in $files; do
+	[ -x "$target/$file" ] || fail "target/$file is missing; see the README beside this script"
+done
 
 qemu=
 shown=
@@ -92,9 +100,9 @@ trap 'exit 130' INT TERM HUP
 mkdir -p "$run/project/target/debug" "$run/project/target/release" "$run/project/guest"
 cp "$target/debug/conformance" "$target/debug/without" "$run/project/target/debug"
 cp "$target/release/no-frills" "$run/project/target/release"
-cp -a "$target/peers/." "$run/project/target/peers"
+[ ! -d "$target/peers/" ] || cp -a "$target/peers/." "$run/project/target/peers"
 cp "$here/conformance/guest/inside.sh" "$run/project/guest"
-readlink -f "$target/peers" >"$run/project/guest/peers"
+readlink -m "$target/peers" >"$run/project/guest/peers"
 echo "$who" >"$run/project/guest/who"
 printf '%s\n' "$command" >"$run/project/guest/command"
 chmod 755 "$run/project"
@@ -130,6 +138,12 @@ if [ -n "$console" ]; then
 	tail --follow --lines=+1 --pid=$qemu "$run/console" >&2 &
 	shown="$shown $!"
 fi
+# A machine that does not come up is not waited for as long as one that works.
+up=yes
+timeout "$boot" tail --follow --lines=+1 --pid=$qemu "$run/console" | grep --quiet --max-count 1 "up after" || up=
+if [ -z "$up" ]; then
+	kill $qemu 2>/dev/null || true
+fi
 ended=0
 wait $qemu || ended=$?
 qemu=
@@ -146,6 +160,7 @@ fi
 cat "$run/errors" >&2
 say "the end of the console:"
 tail -n 60 "$run/console" >&2
+[ -n "$up" ] || fail "the machine did not come up within $boot s (qemu: $ended)"
 if [ "$ended" -eq 124 ]; then
 	say "not done after $limit s"
 	exit 124

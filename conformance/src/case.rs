@@ -2,6 +2,7 @@
 
 use crate::bundle::Test;
 use crate::expect::Verdict;
+use crate::features::Feature;
 use crate::kind::Kind;
 
 /// One case of the suite.
@@ -15,6 +16,7 @@ pub(crate) struct Case {
     marks: Vec<Mark>,
     needs: &'static [&'static str],
     controllers: &'static [&'static str],
+    features: &'static [Feature],
 }
 
 /// What is known about a case with one runtime.
@@ -37,7 +39,7 @@ pub(crate) const UNFILTERED: &str = "to be run without a filter";
 
 /// Declares a case.
 pub(crate) fn case(name: &'static str, doc: &'static str, run: fn(&Test) -> Verdict) -> Case {
-    Case { name, doc, run, marks: Vec::new(), needs: &[], controllers: &[] }
+    Case { name, doc, run, marks: Vec::new(), needs: &[], controllers: &[], features: &[] }
 }
 
 impl Case {
@@ -71,6 +73,22 @@ impl Case {
     pub(crate) fn needs_controllers(mut self, controllers: &'static [&'static str]) -> Self {
         self.controllers = controllers;
         self
+    }
+
+    /// The case needs what not every machine has.
+    pub(crate) fn needs_features(mut self, features: &'static [Feature]) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// Whether the case is one that many a machine has to skip, but not the guest (conformance/guest).
+    pub(crate) fn needs_guest(&self) -> bool {
+        !self.controllers.is_empty() || !self.features.is_empty()
+    }
+
+    /// Why the case is not run on this machine, if it lacks a feature.
+    pub(crate) fn lacks_feature(&self) -> Option<String> {
+        self.features.iter().find_map(|feature| feature.missing())
     }
 
     /// The controller for lack of which the case is not run, if `there`, what the machine has, lacks one.
@@ -113,7 +131,8 @@ impl Case {
     pub(crate) fn marks(&self) -> impl Iterator<Item = String> + '_ {
         let needs = self.needs.iter().map(|call| format!("needs {call}"));
         let controllers = self.controllers.iter().map(|name| format!("needs the controller {name:?}"));
-        needs.chain(controllers).chain(self.marks.iter().map(|mark| {
+        let features = self.features.iter().map(|feature| format!("needs {feature}"));
+        needs.chain(controllers).chain(features).chain(self.marks.iter().map(|mark| {
             let Mark { kind, why, .. } = mark;
             match mark.what {
                 What::Differs => format!("{kind} differs: {why}"),

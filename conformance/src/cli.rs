@@ -24,6 +24,7 @@ conformance --runtime PATH [OPTION...] [FILTER...]
   --second-attempt    run a case of no-frills that fails once more, alone, as is done with every other runtime
   --format FORMAT     lines (default), tap or json (one object per line)
   --host-view         leave /sys/fs/cgroup as it is, even if it is not cgroup2
+  --needs-guest       those that need controllers, systemd or AppArmor, besides the cases that a FILTER names
   --keep              keep the working directories
   --list              print the cases and their marks, run nothing
   --help              print this
@@ -57,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) host_view: bool,
     /// Whether a case that fails is run once more with no-frills too.
     pub(crate) second_attempt: bool,
+    /// Those cases too that need what the guest has.
+    pub(crate) needs_guest: bool,
     pub(crate) keep: bool,
     pub(crate) filter: Vec<String>,
 }
@@ -65,7 +68,8 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) enum Request {
     Help,
-    List(Vec<String>),
+    /// The names, and whether those that need the guest are listed too.
+    List(Vec<String>, bool),
     Run(Options),
     /// One case, in the process that the suite started for it.
     Solo(Solo),
@@ -90,6 +94,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
         format: Format::Lines,
         host_view: false,
         second_attempt: false,
+        needs_guest: false,
         keep: false,
         filter: Vec::new(),
     };
@@ -104,6 +109,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
             Long("format") => options.format = parser.value()?.parse_with(format)?,
             Long("host-view") => options.host_view = true,
             Long("second-attempt") => options.second_attempt = true,
+            Long("needs-guest") => options.needs_guest = true,
             Long("keep") => options.keep = true,
             Long("list") => list = true,
             Long("help") | Short('h') => return Ok(Request::Help),
@@ -118,7 +124,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
         }
     }
     if list {
-        return Ok(Request::List(options.filter));
+        return Ok(Request::List(options.filter, options.needs_guest));
     }
     options.runtime = runtime.ok_or("--runtime PATH is missing")?;
     if let Some(name) = solo {

@@ -1,27 +1,45 @@
-//! What a machine may lack: a case that needs it starts with one of these, and is skipped, with the reason, without it.
+//! What a machine may lack: a case that needs it says so (`Case::needs_features`), and is skipped, with the reason, without it.
 
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::bundle::{Bundle, Test};
-use crate::expect::{Verdict, check, skip};
+use crate::expect::{Verdict, check};
 
-/// systemd is the machine's first process. The case's own is another.
-pub(crate) fn systemd() -> Verdict {
-    // As sd_booted(3) has it.
-    if Path::new("/run/systemd/system").is_dir() { Ok(()) } else { skip("systemd is not the first process here") }
+/// What not every machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// AppArmor is on, and profiles can be loaded.
+    AppArmor,
+    /// systemd is the machine's first process.
+    Systemd,
 }
 
-/// AppArmor is on, and profiles can be loaded.
-pub(crate) fn apparmor() -> Verdict {
-    if !has_apparmor() {
-        return skip("AppArmor is not enabled");
+impl Feature {
+    /// Why the machine does not have it, if it does not.
+    pub(crate) fn missing(self) -> Option<String> {
+        match self {
+            Self::AppArmor if !has_apparmor() => Some("AppArmor is not enabled".to_owned()),
+            Self::AppArmor => match Command::new("apparmor_parser").arg("--version").output() {
+                Err(error) => Some(format!("running apparmor_parser: {error}")),
+                Ok(_) => None,
+            },
+            // As sd_booted(3) has it; a case's own first process is another.
+            Self::Systemd if Path::new("/run/systemd/system").is_dir() => None,
+            Self::Systemd => Some("systemd is not the first process here".to_owned()),
+        }
     }
-    match Command::new("apparmor_parser").arg("--version").output() {
-        Err(error) => skip(format!("running apparmor_parser: {error}")),
-        Ok(_) => Ok(()),
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AppArmor => "AppArmor",
+            Self::Systemd => "systemd",
+        })
     }
 }
 
@@ -40,7 +58,6 @@ pub(crate) struct Profile {
 impl Profile {
     /// Loads a profile that allows everything but what these rules deny.
     pub(crate) fn load(t: &Test, name: &str, rules: &str) -> Verdict<Self> {
-        apparmor()?;
         let name = format!("{}-{name}", t.cgroup.trim_start_matches('/').replace('/', "-"));
         let allowed = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
         let text = format!("profile {name} flags=(attach_disconnected) {{ {allowed} {rules} }}\n");
@@ -70,12 +87,9 @@ impl Drop for Profile {
     }
 }
 
-/// The controller is cgroup v2's, and the container's cgroup has it: all that are above it hand it on.
+/// The container's cgroup has this controller, which cgroup v2 has here (`Case::needs_controllers`): all cgroups above it hand it on.
 pub(crate) fn controller(b: &Bundle, name: &str) -> Verdict {
     let mount = &b.test.cgroup_mount;
-    if !fs::read_to_string(mount.join("cgroup.controllers"))?.split_whitespace().any(|found| found == name) {
-        return skip(format!("cgroup v2 does not have the controller {name} here"));
-    }
     let cgroup = b.cgroup_dir();
     let mut above: Vec<_> = cgroup.ancestors().skip(1).take_while(|dir| dir.starts_with(mount)).collect();
     above.reverse();

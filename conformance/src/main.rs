@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             print!("{}", cli::HELP);
             Ok(true)
         }
-        cli::Request::List(filter) => suite::list(&filter).map(|()| true),
+        cli::Request::List(filter, needs_guest) => suite::list(&filter, needs_guest).map(|()| true),
         cli::Request::Run(options) => suite::run(&options),
         cli::Request::Solo(solo) => solo::run(&solo).map(|()| true),
     });

@@ -20,8 +20,8 @@ use crate::report::{Outcome, Report};
 use crate::rootfs;
 
 /// Prints the cases that the filter selects.
-pub(crate) fn list(filter: &[String]) -> Result<(), String> {
-    for case in selected(filter)? {
+pub(crate) fn list(filter: &[String], needs_guest: bool) -> Result<(), String> {
+    for case in selected(filter, needs_guest)? {
         println!("{}: {}", case.name, case.doc);
         for mark in case.marks() {
             println!("    {mark}");
@@ -30,14 +30,19 @@ pub(crate) fn list(filter: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-fn selected(filter: &[String]) -> Result<Vec<Case>, String> {
+/// The cases with one of these in their names, and, if so asked, those that need the guest; all if nothing is asked for.
+fn selected(filter: &[String], needs_guest: bool) -> Result<Vec<Case>, String> {
     let mut all = cases::all();
     let mut names: Vec<_> = all.iter().map(|case| case.name).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair.first() == pair.last()) {
         return Err(format!("two cases have the same name: {twice:?}"));
     }
-    all.retain(|case| filter.is_empty() || filter.iter().any(|part| case.name.contains(part.as_str())));
+    let is_named = |case: &Case| filter.iter().any(|part| case.name.contains(part.as_str()));
+    all.retain(|case| match needs_guest {
+        true => case.needs_guest() || is_named(case),
+        false => filter.is_empty() || is_named(case),
+    });
     if all.is_empty() { Err(format!("no case has a name with one of {filter:?}")) } else { Ok(all) }
 }
 
@@ -58,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     if !rustix::process::geteuid().is_root() {
         return Err("the suite needs root".to_owned());
     }
-    let cases = selected(&options.filter)?;
+    let cases = selected(&options.filter, options.needs_guest)?;
     let runtime = fs::canonicalize(&options.runtime).map_err(|e| format!("{}: {e}", options.runtime.display()))?;
     let (kind, version) = Kind::detect(&runtime)?;
     if !options.host_view {
@@ -112,6 +117,7 @@ impl Suite<'_> {
                             .skipped_for(self.kind)
                             .or_else(|| case.lacks(&self.options.without))
                             .or_else(|| case.lacks_controller(&controllers))
+                            .or_else(|| case.lacks_feature())
                         {
                             Some(why) => Outcome::Skipped(why),
                             None => self.one(index, case).weigh(case, self.kind),
@@ -224,10 +230,16 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_filters_select() {
-        let all = selected(&[]).expect("the cases have unique names");
+        let all = selected(&[], false).expect("the cases have unique names");
         assert!(all.len() >= 60);
         assert!(all.iter().all(|case| case.name.contains('/') && !case.doc.is_empty()));
-        assert!(selected(&["no such case".to_owned()]).is_err());
+        assert!(selected(&["no such case".to_owned()], false).is_err());
+        let named = ["lifecycle/all-".to_owned()];
+        let all = selected(&named, true).expect("some need the guest");
+        for name in ["lifecycle/all-steps", "apparmor/profile", "systemd/scope", "resources/cpu-quota"] {
+            assert!(all.iter().any(|case| case.name == name), "{name}");
+        }
+        assert!(all.iter().all(|case| case.needs_guest() || case.name.contains("lifecycle/all-")));
     }
 
     #[test]
@@ -235,7 +247,7 @@ mod tests {
         let docs = include_str!("../../docs/security.md");
         let named: Vec<&str> =
             docs.split('`').filter(|text| text.starts_with("security/") && !text.contains('*')).collect();
-        let all = selected(&[]).expect("the cases have unique names");
+        let all = selected(&[], false).expect("the cases have unique names");
         let of_advisory = |name: &str| name.starts_with("security/cve-") || name.starts_with("security/ghsa-");
         for name in &named {
             assert!(all.iter().any(|case| case.name == *name), "docs/security.md names {name}, which is no case");

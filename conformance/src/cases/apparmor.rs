@@ -5,10 +5,10 @@ use serde_json::json;
 use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
 use crate::expect::{Verdict, same};
-use crate::features::Profile;
+use crate::features::{Feature, Profile};
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
+    let cases = vec![
         case(
             "apparmor/profile",
             "the program runs under process.apparmorProfile, which denies what it denies",
@@ -19,7 +19,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("apparmor/unconfined", "unconfined and no profile at all leave the program unconfined", unconfined),
         case("apparmor/exec", "exec runs a program under the profile of the container's process", exec),
         case("apparmor/exec-other", "--apparmor of exec is another profile", exec_other),
-    ]
+    ];
+    cases.into_iter().map(|case| case.needs_features(&[Feature::AppArmor])).collect()
 }
 
 /// What the program is under, then what becomes of two files, of which profiles deny the first.
@@ -51,7 +52,6 @@ fn user_namespace(t: &Test) -> Verdict {
 }
 
 fn unconfined(t: &Test) -> Verdict {
-    crate::features::apparmor()?;
     same("output", bundle(t)?.stdout()?, "unconfined\nwrote\nwrote\n")?;
     let b = bundle(t)?.set("/process/apparmorProfile", json!("unconfined"));
     same("output", b.stdout()?, "unconfined\nwrote\nwrote\n")

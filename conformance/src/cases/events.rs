@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
             refused,
         ),
         case("events/until-the-end", "events prints statistics until the container ends", until_the_end),
-        case("events/oom", "a kill for lack of memory is an event", oom),
+        case("events/oom", "a kill for lack of memory is an event", oom).needs_controllers(&["memory"]),
     ];
     cases.into_iter().map(|case| case.skip(Kind::Crun, "has no such command")).collect()
 }

@@ -70,7 +70,8 @@ fn cgroup_cases() -> Vec<Case> {
             "cgroups/hands-controllers-on",
             "a cgroup that hands controllers on takes no process: an error that says so",
             cgroup_hands_on,
-        ),
+        )
+        .needs_controllers(&["memory"]),
     ]
 }
 

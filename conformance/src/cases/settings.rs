@@ -11,7 +11,7 @@ use crate::case::{Case, case};
 use crate::cases::namespaces::own;
 use crate::cases::process::status_line;
 use crate::expect::{Verdict, check, contains, lacks, same, skip, some};
-use crate::features::has_apparmor;
+use crate::features::{Feature, has_apparmor};
 use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -393,11 +393,9 @@ fn label_cases() -> Vec<Case> {
         })
         .differs(Kind::Runc, "asks AppArmor even where there is none"),
         case("settings/apparmor-unknown-profile", "a profile that is not loaded is an error", |t| {
-            if !has_apparmor() {
-                return skip("this kernel has no AppArmor");
-            }
             refuses(t, "/process/apparmorProfile", json!("no-such-profile"), "/process/apparmorProfile")
-        }),
+        })
+        .needs_features(&[Feature::AppArmor]),
     ]
 }
 

@@ -10,10 +10,11 @@ use serde_json::json;
 use crate::bundle::{Bundle, Output, Test};
 use crate::case::{Case, case};
 use crate::expect::{Verdict, check, contains, lacks, same};
+use crate::features::Feature;
 use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
+    let cases = vec![
         case("systemd/scope", "a container is in a scope PREFIX-NAME.scope of its slice, which is delegated", scope),
         case(
             "systemd/limits",
@@ -45,7 +46,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("systemd/path", "with the flag another form of cgroupsPath is refused", path)
             .skip(Kind::Crun, "takes it for a name"),
         case("systemd/form", "without the flag the form means nothing", form),
-    ]
+    ];
+    cases.into_iter().map(|case| case.needs_features(&[Feature::Systemd])).collect()
 }
 
 /// Shell functions for the scripts: `rt` is the runtime, `made` tells where the container's process is, `left` what is left.
@@ -66,7 +68,6 @@ trap 'rt delete --force "$ID" >/dev/null 2>&1; systemctl stop "$UNIT" 2>/dev/nul
 
 /// A container whose cgroupsPath is in a slice of its own.
 fn bundle(t: &Test) -> Verdict<Bundle<'_>> {
-    crate::features::systemd()?;
     let b = t.bundle()?.idle();
     let path = format!("conformance-systemd.slice:conf:{}", b.id);
     Ok(b.set("/linux/cgroupsPath", json!(path)))

@@ -33,7 +33,8 @@ pub(super) fn cases() -> Vec<Case> {
             "exec/cgroup-with-controllers",
             "a cgroup that hands controllers on takes no process: exec's goes where the container's is",
             cgroup_with_controllers,
-        ),
+        )
+        .needs_controllers(&["memory"]),
     ]
 }
 
