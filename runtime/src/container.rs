@@ -20,6 +20,7 @@ use crate::hooks::{self, Inside};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
 use crate::members::Members;
 use crate::notify::NotifySocket;
+use crate::remains::{self, Remains};
 use crate::resctrl;
 use crate::signal::Signal;
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, Whole, remove_file};
@@ -50,6 +51,15 @@ impl InitFile {
         // Another thread may have been first: its memfd is as good.
         Ok(self.0.get_or_init(|| made).as_fd())
     }
+}
+
+/// The containers of a state root.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Those whose state can be told, by name.
+    pub states: Vec<State>,
+    /// Those whose state cannot be told, by name, and why. [`Runtime::delete`] by force clears them away.
+    pub damaged: Vec<(String, Error)>,
 }
 
 /// How a container is created.
@@ -167,28 +177,30 @@ impl Runtime {
         Directory::new(&self.root, id)
     }
 
-    /// The states of all containers, by name. A container that is removed meanwhile is left out.
+    /// The states of all containers, by name, and those that have none since something is wrong. A container that is removed
+    /// meanwhile is left out, and so is one that is being made and has no state yet.
     ///
     /// # Errors
-    /// When the root, or what is recorded of a container, cannot be read.
-    pub fn list(&self) -> Result<Vec<State>> {
+    /// When the root cannot be read.
+    pub fn list(&self) -> Result<Listing> {
+        let mut listing = Listing::default();
         let entries = match std::fs::read_dir(&self.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(listing),
             result => result.map_err(Error::at("reading", &self.root))?,
         };
-        let mut states = Vec::new();
         for entry in entries {
             let name = entry.map_err(Error::at("reading", &self.root))?.file_name();
             // What is not a container's name does not belong to us.
             let Some(Ok(directory)) = name.to_str().map(|id| self.directory(id)) else { continue };
-            match directory.read() {
-                Err(Error::NotFound) | Ok(None) => {}
-                Ok(Some(record)) => states.push(state_of(&directory, &record)?),
-                Err(error) => return Err(error),
+            match state_in(&directory) {
+                Ok(Some(state)) => listing.states.push(state),
+                Ok(None) | Err(Error::NotFound) => {}
+                Err(error) => listing.damaged.push((directory.id().to_owned(), error)),
             }
         }
-        states.sort_by(|left, right| left.id.cmp(&right.id));
-        Ok(states)
+        listing.states.sort_by(|left, right| left.id.cmp(&right.id));
+        listing.damaged.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(listing)
     }
 
     /// Deletes a container that is stopped, or created and not started (whose init is killed); with `force`
@@ -688,6 +700,16 @@ fn status_of(directory: &Directory, record: &Record) -> Result<Status> {
     }
 }
 
+/// The state of a container that is on the list. `None`: it has none yet.
+fn state_in(directory: &Directory) -> Result<Option<State>> {
+    match directory.read()? {
+        Some(record) => state_of(directory, &record).map(Some),
+        // Its maker has it locked.
+        None if directory.is_unlocked()? => Err(Error::Incomplete(directory.id().to_owned())),
+        None => Ok(None),
+    }
+}
+
 fn state_of(directory: &Directory, record: &Record) -> Result<State> {
     let status = status_of(directory, record)?;
     let alive = |process: Process| if status == Status::Stopped { 0 } else { process.pid };
@@ -724,31 +746,24 @@ fn later_hooks(journal: &Journal, record: &Record) -> Result<Option<Config>> {
 
 /// Deletes the container of a directory.
 fn delete(directory: &Directory, force: bool) -> Result<Vec<String>> {
-    let journal = if force { directory.lock_by_force(interrupt)? } else { directory.lock()? };
-    let record = journal.as_ref().map(Journal::read).transpose()?.flatten();
-    // By reference: it stays locked while the directory is removed, or its maker would get on meanwhile.
-    let (Some(journal), Some(record)) = (&journal, &record) else {
-        // Nothing but the directory and the journal was made; or the maker is about to find them gone.
-        if !force {
-            return Err(Error::Incomplete(directory.id().to_owned()));
-        }
-        return directory.remove(true).map(|()| Vec::new());
-    };
+    if !force {
+        let (journal, record) = lock(directory)?;
+        return delete_recorded(directory, &journal, &record, false);
+    }
+    let Some(journal) = remains::lock_by_force(directory)? else { return Ok(Vec::new()) };
+    let remains = Remains::of(directory, &journal)?;
+    remains.clear()?;
+    match &remains.record {
+        Some(record) => delete_recorded(directory, &journal, record, true),
+        None => directory.remove(true).map(|()| Vec::new()),
+    }
+}
+
+fn delete_recorded(directory: &Directory, journal: &Journal, record: &Record, force: bool) -> Result<Vec<String>> {
     let process = open_process(record)?;
     let members = Members::of(record)?;
     let process = process.as_ref();
     Deletion { directory, journal, record, process, members, start_socket: true }.carry_out(force)
-}
-
-/// Kills what runs in a container that somebody else has locked, if it is stopped or frozen: those who create or start
-/// it would wait for it for ever.
-fn interrupt(record: &Record) -> Result<()> {
-    let members = Members::of(record)?;
-    let mut stuck = members.frozen()?;
-    for pid in members.processes()? {
-        stuck |= ProcessStat::read(pid)?.is_some_and(|stat| stat.stopped);
-    }
-    if stuck { members.kill() } else { Ok(()) }
 }
 
 /// A locked container that is to be deleted.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -152,12 +153,22 @@ pub enum Error {
         source: no_frills_cgroups::Error,
     },
     /// What is recorded of the container cannot be read.
-    #[error("reading the state of the container in {}: {reason}", path.display())]
+    #[error("reading the state of the container in {}: {reason}; deleting it with --force clears up", path.display())]
     State {
         /// The file.
         path: PathBuf,
         /// The cause.
         reason: String,
+    },
+    /// Somebody has the container locked, and does not end.
+    #[error("container {id} is locked{}, and was not free for {} s", Holder(holder.as_ref()), waited.as_secs())]
+    Locked {
+        /// The container.
+        id: String,
+        /// Who has it locked, if that can be seen from here: the pid, and the name of the program.
+        holder: Option<(i32, String)>,
+        /// For how long it was waited for.
+        waited: Duration,
     },
     /// The container has no class of service in resctrl that could be changed.
     #[error("the container was made without linux.intelRdt, so that there is no schema to change")]
@@ -310,6 +321,15 @@ impl fmt::Display for Chain<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// ` by process PID (NAME)`, or nothing.
+struct Holder<'a>(Option<&'a (i32, String)>);
+
+impl fmt::Display for Holder<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |(pid, name)| write!(out, " by process {pid} ({name})"))
     }
 }
 

@@ -144,6 +144,7 @@ impl Attempt<'_> {
 
         let record = Record {
             version: VERSION,
+            id: directory.id().to_owned(),
             oci_version: config.oci_version().to_owned(),
             bundle: bundle.directory().to_owned(),
             rootfs: program.rootfs().to_owned(),
@@ -186,6 +187,9 @@ impl Attempt<'_> {
             // Before the record, or whoever clears up after it would kill what is not ours.
             cgroup.as_ref().map_or(Ok(()), Cgroup::claim)?;
             launch.journal.begin(config.document(), &launch.record)?;
+            if cgroup.is_some() {
+                directory.link_cgroup(&launch.record.cgroup)?;
+            }
             if options.notify {
                 directory.make_notify_directory()?;
                 launch.init.open_sources()?;
@@ -355,6 +359,7 @@ impl Launch<'_> {
         let dir = cgroup.open()?;
         self.cgroup = Some(cgroup);
         self.journal.write(&self.record)?;
+        self.directory.link_cgroup(&self.record.cgroup)?;
         self.set_limits(&dir)?;
         Ok(dir)
     }
@@ -393,6 +398,7 @@ impl Launch<'_> {
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.remove(Some(Duration::ZERO))?;
         }
+        self.directory.unlink_cgroup()?;
         self.record.cgroup = PathBuf::new();
         self.record.cgroup_parents = 0;
         self.journal.write(&self.record)

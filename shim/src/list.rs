@@ -1,6 +1,6 @@
 //! `list`.
 
-use no_frills::State;
+use no_frills::{Listing, State};
 
 use crate::commands::Outcome;
 use crate::flags;
@@ -12,8 +12,8 @@ use crate::root;
 use crate::table;
 
 /// Prints the containers under the root, by name.
-pub(crate) fn list(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
-    let states = root::open(arguments.global)?.list().map_err(|error| error.to_string())?;
+pub(crate) fn list(arguments: &Arguments<'_>, log: &Log) -> Outcome {
+    let Listing { states, damaged } = root::open(arguments.global)?.list().map_err(|error| error.to_string())?;
     let text = if arguments.flags.has(&flags::QUIET) {
         states.iter().flat_map(|state| [state.id.as_str(), "\n"]).collect()
     } else {
@@ -25,6 +25,9 @@ pub(crate) fn list(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
         }
     };
     output::print(&text)?;
+    for (id, error) in damaged {
+        log.warning(&format!("{id}: {error}"));
+    }
     Ok(0)
 }
 

@@ -65,6 +65,7 @@ system_calls! {
     "socketpair" = SYS_socketpair
     "stat64" = SYS_stat
     "statfs64" = SYS_statfs
+    "symlink" = SYS_symlink
     "unlink" = SYS_unlink
     "unlinkat" = SYS_unlinkat
     "write" = SYS_write

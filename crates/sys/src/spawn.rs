@@ -78,21 +78,21 @@ fn failure(call: &'static str) -> impl FnOnce(Errno) -> Failure {
 /// `struct clone_args` of clone3(2), as of Linux 5.7.
 #[repr(C, align(8))]
 #[derive(Default)]
-struct CloneArguments {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub(crate) struct CloneArguments {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
 }
 
-const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// What the child needs, laid out before it exists: it may not allocate.
@@ -113,7 +113,7 @@ struct Prepared {
 }
 
 #[repr(align(16))]
-struct Stack(#[expect(dead_code, reason = "only its address is used")] [u8; 16 * 1024]);
+pub(crate) struct Stack(#[expect(dead_code, reason = "only its address is used")] [u8; 16 * 1024]);
 
 /// Starts a program by clone3(2) and execveat(2).
 ///
