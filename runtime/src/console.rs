@@ -1,12 +1,16 @@
 //! The console socket: where an engine gets the master side of a container's terminal.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use no_frills_sys::socket;
 
 use crate::error::{Error, Result};
+
+/// How long whoever listens on a socket of the caller's may take to take a connection.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Connects to the console socket, before anything is made.
 pub(crate) fn connect(path: Option<&Path>, terminal: bool) -> Result<Option<OwnedFd>> {
@@ -15,10 +19,18 @@ pub(crate) fn connect(path: Option<&Path>, terminal: bool) -> Result<Option<Owne
         Some(_) if !terminal => Err(Error::Option(
             "a console socket is given, but /process/terminal does not ask for a terminal".to_owned(),
         )),
-        Some(path) => {
-            let stream = UnixStream::connect(path).map_err(Error::at("connecting to the console socket", path))?;
-            Ok(Some(stream.into()))
-        }
+        Some(path) => connect_to("console", path).map(Some),
+    }
+}
+
+/// Connects to a socket of the caller's, which is to get a descriptor.
+///
+/// # Errors
+/// As connect(2); [`Error::Mute`] when nobody takes the connection within 10 seconds.
+pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd> {
+    match socket::connect_stream(path, DEADLINE) {
+        Err(Errno::EAGAIN) => Err(Error::Mute { what, path: path.to_owned(), seconds: DEADLINE.as_secs() }),
+        result => result.map_err(Error::system(format!("connecting to the {what} socket {}", path.display()))),
     }
 }
 

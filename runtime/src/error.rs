@@ -134,6 +134,38 @@ pub enum Error {
     /// The container's first process waits to be started, but hears nothing: it is stopped or frozen.
     #[error("the container's first process does not answer: is it stopped (SIGSTOP), or its cgroup frozen?")]
     InitMute,
+    /// Who listens on a socket of the caller's takes no connection.
+    #[error("connecting to the {what} socket {}: nobody takes the connection within {seconds} s", path.display())]
+    Mute {
+        /// Which socket.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Another command works on the container and does not come to an end, though all of the container's processes were killed.
+    #[error("container {id} cannot be deleted: {} works on it, and does not let go: is it stopped?", match by {
+        Some(pid) => format!("process {pid}"),
+        None => "another command".to_owned(),
+    })]
+    Busy {
+        /// The container.
+        id: String,
+        /// The command's process, if it can be seen from here.
+        by: Option<i32>,
+    },
+    /// A process was killed and does not end.
+    #[error(
+        "process {pid} was killed, and does not end within {seconds} s: the kernel holds it up, or processes in its pid \
+         namespace have ended and their parents outside do not reap them"
+    )]
+    NotEnding {
+        /// The process.
+        pid: i32,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A system call failed.
     #[error("{}{action}: {}", Pointed(pointer), Answer { call: last_word(action), errno: *errno })]
     System {

@@ -21,8 +21,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_LOG, SECCOMP_RET_USER_NOTIF};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
-use nix::sys::time::TimeVal;
 use no_frills_plan::handover::{CALL, ERRNO, LENGTH, LISTENER, STATE, STEP, TAKEN, state};
 use no_frills_seccomp::Action;
 use no_frills_sys::seccomp::{self, NEW_LISTENER, WAIT_KILLABLE_RECV};
@@ -213,14 +211,8 @@ impl Agent {
             action: format!("{action} {path:?}"),
             errno,
         };
-        let address = UnixAddr::new(Path::new(path)).map_err(|errno| failed("addressing", errno))?;
-        let stream = || -> nix::Result<OwnedFd> {
-            let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-            setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(AGENT_DEADLINE.as_secs() as i64, 0))?;
-            connect(socket.as_raw_fd(), &address)?;
-            Ok(socket)
-        };
-        let socket = stream().map_err(|errno| failed("connecting to", errno))?;
+        let socket = datagram::connect_stream(Path::new(path), AGENT_DEADLINE);
+        let socket = socket.map_err(|errno| failed("connecting to", errno))?;
         Ok(Agent { path: path.to_owned(), metadata: metadata.to_owned(), socket })
     }
 

@@ -71,6 +71,7 @@ struct Readme;
 pub use bundle::Bundle;
 pub use compile::{Caller, CompileOptions, Forks, IdMaps, Pointer, Program, SOURCE_BATCH, Source, SourceKind, compile};
 pub use config::{Config, ConfigError, mount_options};
+pub use console::connect_to;
 pub use container::{Container, CreateOptions, ExitStatus, Listing, Runtime};
 pub use error::{Error, Result};
 pub use events::{Event, Events};

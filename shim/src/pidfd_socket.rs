@@ -2,23 +2,21 @@
 
 use std::ffi::{CStr, OsStr};
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use no_frills::connect_to;
 
 use crate::cause::cause;
 
 /// A connection to whoever wants the pidfd.
-pub(crate) struct PidfdSocket(UnixStream);
+pub(crate) struct PidfdSocket(OwnedFd);
 
 impl PidfdSocket {
     /// Connects, before anything is made.
     pub(crate) fn connect(path: &OsStr) -> Result<PidfdSocket, String> {
-        UnixStream::connect(Path::new(path))
-            .map(PidfdSocket)
-            .map_err(|error| format!("connecting to the pidfd socket {}: {}", path.display(), cause(error)))
+        connect_to("pidfd", Path::new(path)).map(PidfdSocket).map_err(|error| error.to_string())
     }
 
     /// Sends the descriptor, in one message with a text that says what it is of: runc's is `standard` for a container's

@@ -2,11 +2,15 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, recvmsg,
+    sendmsg, setsockopt, socket, socketpair, sockopt,
 };
+use nix::sys::time::TimeVal;
 
 /// Two connected sockets.
 ///
@@ -14,6 +18,19 @@ use nix::sys::socket::{
 /// As socketpair(2).
 pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Connects to a `SOCK_STREAM` socket. Where the queue of those who want to is full, and whenever what is sent finds no room,
+/// it is waited for, but not longer than `patience`, of whole seconds.
+///
+/// # Errors
+/// As socket(2) and connect(2); `EAGAIN` when nobody has made room in time; `ENAMETOOLONG`.
+pub fn connect_stream(path: &Path, patience: Duration) -> nix::Result<OwnedFd> {
+    let address = UnixAddr::new(path)?;
+    let stream = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&stream, sockopt::SendTimeout, &TimeVal::new(patience.as_secs() as i64, 0))?;
+    connect(stream.as_raw_fd(), &address)?;
+    Ok(stream)
 }
 
 /// Sends one datagram made of parts, with descriptors attached (at most 253).
