@@ -16,7 +16,7 @@ use crate::config::{Config, Moment};
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::exec::{Exec, ExecOptions, ProcessConfig, There, exec, process_of};
-use crate::hooks::{self, Inside};
+use crate::hooks::{self, Inside, Occasion};
 use crate::launch::{CGROUP_DEADLINE, Goal, MadeHere, launch};
 use crate::members::Members;
 use crate::notify::NotifySocket;
@@ -394,6 +394,7 @@ impl Container {
 
     fn start_with_hooks(&self, journal: &Journal, record: &Record, config: &Config) -> Result<()> {
         let (id, hooks) = (self.id(), &config.hooks);
+        let note = |hook| journal.write(&Record { hook: Some(hook), ..record.clone() });
         if !hooks.of(Moment::StartContainer).is_empty() {
             let status = status_of(&self.directory, record)?;
             let process = open_process(record)?;
@@ -410,14 +411,16 @@ impl Container {
                 record,
                 id,
             };
-            inside.run(Moment::StartContainer, status)?;
+            inside.run(Moment::StartContainer, status, &note)?;
         }
         self.start_program(journal, record)?;
         if hooks.of(Moment::Poststart).is_empty() {
             return Ok(());
         }
         let state = hooks::state(record, id, Status::Running, record.process.map(|process| process.pid))?;
-        hooks::run(hooks, Moment::Poststart, &record.bundle, &state)
+        // Its program may end before they do.
+        let occasion = Occasion { first: None, note: &note, at_most: None };
+        hooks::run(hooks, Moment::Poststart, &record.bundle, &state, &occasion)
     }
 
     /// Stops all its processes, and returns when they are stopped. They take no signal but SIGKILL until it is
@@ -472,8 +475,17 @@ impl Container {
         }
     }
 
+    /// While it is being created it takes no signal (runtime.md, "Kill"), and nothing else.
+    fn check_made(&self) -> Result<()> {
+        match self.record.process {
+            Some(_) => Ok(()),
+            None => Err(Error::Incomplete(self.id().to_owned())),
+        }
+    }
+
     /// While its process lives it is not deleted, and its name and cgroup are no other's.
     fn check_alive(&self) -> Result<()> {
+        self.check_made()?;
         let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
         match pidfd::has_ended(pidfd).map_err(Error::system("looking at the container's process"))? {
             true => Err(Error::NotRunning),
@@ -523,6 +535,7 @@ impl Container {
     /// # Errors
     /// When its cgroup cannot be read.
     pub fn kill_all(&self, signal: Signal) -> Result<()> {
+        self.check_made()?;
         let members = Members::of(&self.record)?;
         if signal == Signal::KILL {
             members.kill()?;
@@ -798,8 +811,10 @@ impl Deletion<'_> {
         if alive || half_made {
             members.kill()?;
         }
+        // Whoever ran it was killed.
+        record.hook.map_or(Ok(()), hooks::kill)?;
         if let (true, Some(process)) = (alive, process) {
-            end_process(process)?;
+            end_process(process, record.process.map_or(0, |process| process.pid))?;
         }
         // Without a pid namespace of its own, other processes may have outlived the first.
         match members.remove(Some(if alive || half_made { CGROUP_DEADLINE } else { Duration::ZERO })) {
@@ -814,25 +829,30 @@ impl Deletion<'_> {
         if let Some(path) = &record.pid_file {
             remove_file(path)?;
         }
-        let warnings = self.run_poststop_hooks();
+        let warnings = self.run_poststop_hooks(force);
         directory.remove(*start_socket)?;
         Ok(warnings)
     }
 
     /// Whatever is wrong with them does not keep the container.
-    fn run_poststop_hooks(&self) -> Vec<String> {
+    fn run_poststop_hooks(&self, force: bool) -> Vec<String> {
+        let at_most = force.then_some(hooks::BY_FORCE);
         let run = || match later_hooks(self.journal, self.record)? {
-            Some(config) => hooks::after_stop(self.record, self.directory.id(), &config.hooks),
+            Some(config) => hooks::after_stop(self.record, self.directory.id(), &config.hooks, self.journal, at_most),
             None => Ok(Vec::new()),
         };
         run().unwrap_or_else(|error| vec![error]).iter().map(ToString::to_string).collect()
     }
 }
 
-fn end_process(pidfd: &OwnedFd) -> Result<()> {
+fn end_process(pidfd: &OwnedFd, pid: i32) -> Result<()> {
     match pidfd::send_signal(pidfd, Signal::KILL.number()) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::system("killing the container's process: pidfd_send_signal")(errno)),
     }
-    pidfd::wait_ended(pidfd).map_err(Error::system("waiting for the container's process"))
+    let milliseconds = CGROUP_DEADLINE.as_millis() as u16;
+    match pidfd::wait_ended_within(pidfd, milliseconds).map_err(Error::system("waiting for the container's process"))? {
+        true => Ok(()),
+        false => Err(Error::NotEnding { pid, seconds: CGROUP_DEADLINE.as_secs() }),
+    }
 }

@@ -144,17 +144,6 @@ pub enum Error {
         /// How long it was waited for.
         seconds: u64,
     },
-    /// Another command works on the container and does not come to an end, though all of the container's processes were killed.
-    #[error("container {id} cannot be deleted: {} works on it, and does not let go: is it stopped?", match by {
-        Some(pid) => format!("process {pid}"),
-        None => "another command".to_owned(),
-    })]
-    Busy {
-        /// The container.
-        id: String,
-        /// The command's process, if it can be seen from here.
-        by: Option<i32>,
-    },
     /// A process was killed and does not end.
     #[error(
         "process {pid} was killed, and does not end within {seconds} s: the kernel holds it up, or processes in its pid \

@@ -25,7 +25,7 @@ use crate::config::{Config, Hook, Hooks, Moment};
 use crate::error::{Error, Explained, Result};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::launch::explain_spawn;
-use crate::state::{ProcessStat, Record, Status};
+use crate::state::{Journal, Process, ProcessStat, Record, Status};
 
 /// How much is kept of what a hook prints: the end.
 const KEPT: usize = 4096;
@@ -60,27 +60,67 @@ pub(crate) fn state(record: &Record, id: &str, status: Status, pid: Option<i32>)
         .map_err(|error| Error::Option(format!("the state for hooks: {error}")))
 }
 
+/// How long who deletes a container by force waits for a hook that has no timeout.
+pub(crate) const BY_FORCE: Duration = Duration::from_secs(30);
+
+/// How long a hook may go on when the container's first process has ended, so that what it is a part of has failed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a hook that runs is part of.
+pub(crate) struct Occasion<'a> {
+    /// The container's first process, if the hook is in vain without it.
+    pub(crate) first: Option<BorrowedFd<'a>>,
+    /// Notes that this hook runs, for who deletes the container by force meanwhile, or after this was killed.
+    pub(crate) note: &'a dyn Fn(Process) -> Result<()>,
+    /// How long one may take that has no timeout.
+    pub(crate) at_most: Option<Duration>,
+}
+
 /// Runs the hooks of a moment in the caller's own namespaces, one after the other, up to the first that fails.
-pub(crate) fn run(hooks: &Hooks, moment: Moment, bundle: &Path, state: &[u8]) -> Result<()> {
+pub(crate) fn run(hooks: &Hooks, moment: Moment, bundle: &Path, state: &[u8], occasion: &Occasion<'_>) -> Result<()> {
     for (index, hook) in hooks.of(moment).iter().enumerate() {
-        run_one(hook, moment, index, state, |streams| start_here(hook, bundle, streams))?;
+        run_one(hook, moment, index, state, occasion, |streams| start_here(hook, bundle, streams))?;
     }
     Ok(())
 }
 
-/// Runs all hooks of a moment, whether or not one fails: the errors of those that do.
-pub(crate) fn run_all(hooks: &Hooks, moment: Moment, bundle: &Path, state: &[u8]) -> Vec<Error> {
-    let hooks = hooks.of(moment).iter().enumerate();
-    let run = |(index, hook)| run_one(hook, moment, index, state, |streams| start_here(hook, bundle, streams));
-    hooks.filter_map(|each| run(each).err()).collect()
-}
-
-/// Runs the hooks for a container that is no more: what went wrong.
-pub(crate) fn after_stop(record: &Record, id: &str, hooks: &Hooks) -> Result<Vec<Error>> {
-    if hooks.of(Moment::Poststop).is_empty() {
+/// Runs the hooks for a container that is no more, all of them, whether or not one fails: what went wrong.
+pub(crate) fn after_stop(
+    record: &Record,
+    id: &str,
+    hooks: &Hooks,
+    journal: &Journal,
+    at_most: Option<Duration>,
+) -> Result<Vec<Error>> {
+    let moment = Moment::Poststop;
+    if hooks.of(moment).is_empty() {
         return Ok(Vec::new());
     }
-    Ok(run_all(hooks, Moment::Poststop, &record.bundle, &state(record, id, Status::Stopped, None)?))
+    let state = state(record, id, Status::Stopped, None)?;
+    let note = |hook| {
+        // A full disk must not keep them from being run: then nobody else can end one, and no more.
+        let (Ok(()) | Err(_)) = journal.write(&Record { hook: Some(hook), ..record.clone() });
+        Ok(())
+    };
+    let occasion = Occasion { first: None, note: &note, at_most };
+    let run = |(index, hook)| {
+        run_one(hook, moment, index, &state, &occasion, |streams| start_here(hook, &record.bundle, streams))
+    };
+    Ok(hooks.of(moment).iter().enumerate().filter_map(|each| run(each).err()).collect())
+}
+
+/// Kills a hook that was noted, and what it has started in its process group, if it still runs.
+pub(crate) fn kill(hook: Process) -> Result<()> {
+    let failed = |errno| Error::system(format!("killing the hook that is process {}", hook.pid))(errno);
+    let opened = match pidfd::open(hook.pid) {
+        Err(Errno::ESRCH) => return Ok(()),
+        result => result.map_err(failed)?,
+    };
+    // After the open: now the pid cannot go to another process unnoticed.
+    if !hook.is_alive()? {
+        return Ok(());
+    }
+    pidfd::kill_group(&opened, hook.pid).map_err(failed)
 }
 
 /// A container that hooks are run in.
@@ -98,17 +138,18 @@ pub(crate) struct Inside<'a> {
 
 impl Inside<'_> {
     /// Runs the hooks of a moment in the container's namespaces and cgroup, up to the first that fails.
-    pub(crate) fn run(&self, moment: Moment, status: Status) -> Result<()> {
+    pub(crate) fn run(&self, moment: Moment, status: Status, note: &dyn Fn(Process) -> Result<()>) -> Result<()> {
         let hooks = self.config.hooks.of(moment);
         if hooks.is_empty() {
             return Ok(());
         }
         let state = state(self.record, self.id, status, Some(inner_pid(self.pid)?))?;
+        let occasion = Occasion { first: Some(self.process), note, at_most: None };
         for (index, hook) in hooks.iter().enumerate() {
             let start = |streams: [BorrowedFd<'_>; 3]| {
                 self.start(moment, status, hook, streams).map_err(|error| error.to_string())
             };
-            run_one(hook, moment, index, &state, start)?;
+            run_one(hook, moment, index, &state, &occasion, start)?;
         }
         Ok(())
     }
@@ -153,11 +194,12 @@ pub(crate) fn run_one(
     moment: Moment,
     index: usize,
     state: &[u8],
+    occasion: &Occasion<'_>,
     start: impl FnOnce([BorrowedFd<'_>; 3]) -> std::result::Result<Child, String>,
 ) -> Result<()> {
     let mut errors = Tail::default();
     let mut output = Tail::default();
-    let outcome = converse(hook, state, start, &mut output, &mut errors);
+    let outcome = converse(hook, state, occasion, start, &mut output, &mut errors);
     outcome.map_err(|reason| Error::Hook {
         pointer: format!("{}/{index}", moment.pointer()),
         path: hook.path.clone(),
@@ -289,6 +331,7 @@ fn read_some(pipe: &mut File, tail: &mut Tail, most: usize) -> std::result::Resu
 fn converse(
     hook: &Hook,
     state: &[u8],
+    occasion: &Occasion<'_>,
     start: impl FnOnce([BorrowedFd<'_>; 3]) -> std::result::Result<Child, String>,
     output: &mut Tail,
     errors: &mut Tail,
@@ -300,16 +343,29 @@ fn converse(
     let stdin_for_hook = stdin.try_clone().map_err(|error| failed("making a pipe", error))?;
     let unsaid = Unsaid { rest: state, writer, _reader: stdin }.go_on()?;
     // The time counts from here: the start itself waits for nobody but the file's disk.
-    let deadline = hook.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let at_most = hook.timeout.or(occasion.at_most);
+    let deadline = at_most.and_then(|timeout| Instant::now().checked_add(timeout));
     let child = start([stdin_for_hook.as_fd(), their_stdout.as_fd(), their_stderr.as_fd()])?;
     drop((stdin_for_hook, their_stdout, their_stderr));
+    if let Err(error) = note(&child, occasion) {
+        return Err(end(&child).err().unwrap_or_else(|| error.to_string()));
+    }
     let streams = [(stdout, output), (stderr, errors)];
-    match attend(&child, unsaid, streams, deadline) {
-        Ok(true) => {}
-        Ok(false) => {
+    match attend(&child, unsaid, streams, deadline, occasion.first) {
+        Ok(End::Its) => {}
+        Ok(End::First) => {
             end(&child)?;
-            let seconds = hook.timeout.unwrap_or_default().as_secs();
-            return Err(format!("killed: it took longer than its timeout of {seconds} s"));
+            return Err("killed: the container's first process has ended, and the hook did not".to_owned());
+        }
+        Ok(End::TimeUp) => {
+            end(&child)?;
+            let seconds = at_most.unwrap_or_default().as_secs();
+            return Err(match hook.timeout {
+                Some(_) => format!("killed: it took longer than its timeout of {seconds} s"),
+                None => {
+                    format!("killed: it has no timeout, and a delete by force waits for it no longer than {seconds} s")
+                }
+            });
         }
         // It is not left to itself.
         Err(reason) => return Err(end(&child).err().unwrap_or(reason)),
@@ -322,6 +378,14 @@ fn converse(
     }
 }
 
+/// Notes that a hook runs.
+fn note(child: &Child, occasion: &Occasion<'_>) -> Result<()> {
+    match ProcessStat::read(child.pid)? {
+        Some(stat) => (occasion.note)(Process { pid: child.pid, start_time: stat.start_time }),
+        None => Ok(()),
+    }
+}
+
 /// Kills a hook, with what it has started as long as that is in its process group, and reaps it.
 fn end(child: &Child) -> std::result::Result<(), String> {
     pidfd::kill_group(&child.pidfd, child.pid).map_err(|errno| failed("killing it", errno))?;
@@ -331,26 +395,38 @@ fn end(child: &Child) -> std::result::Result<(), String> {
     }
 }
 
-/// Until the hook has ended: `true`; or its time is up: `false`.
+/// What the waiting for a hook has come to an end with.
+enum End {
+    Its,
+    /// That of the container's first process, and the hook has not ended within [`GRACE`].
+    First,
+    TimeUp,
+}
+
+/// Hears a hook until it has ended, its time is up, or the container's first process has ended.
 fn attend(
     child: &Child,
     mut unsaid: Option<Unsaid<'_>>,
     streams: [(File, &mut Tail); 2],
-    deadline: Option<Instant>,
-) -> std::result::Result<bool, String> {
+    mut deadline: Option<Instant>,
+    mut first: Option<BorrowedFd<'_>>,
+) -> std::result::Result<End, String> {
     let mut streams = streams.map(|(pipe, tail)| (Some(pipe), tail));
+    let mut in_vain = false;
     loop {
         let mut fds = vec![PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+        fds.extend(first.map(|first| PollFd::new(first, PollFlags::POLLIN)));
         fds.extend(streams.iter().filter_map(|(pipe, _)| Some(PollFd::new(pipe.as_ref()?.as_fd(), PollFlags::POLLIN))));
         fds.extend(unsaid.as_ref().map(|unsaid| PollFd::new(unsaid.writer.as_fd(), PollFlags::POLLOUT)));
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match poll(&mut fds, left.map_or(PollTimeout::NONE, timeout)) {
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(failed("waiting for it", errno)),
-            Ok(0) if left == Some(Duration::ZERO) => return Ok(false),
+            Ok(0) if left == Some(Duration::ZERO) => return Ok(if in_vain { End::First } else { End::TimeUp }),
             Ok(_) => {}
         }
-        let ended = fds.first().and_then(PollFd::any) == Some(true);
+        let happened = |place: usize| fds.get(place).and_then(PollFd::any) == Some(true);
+        let (ended, first_ended) = (happened(0), first.is_some() && happened(1));
         // What cannot be read or written does not wait, so all of them are tried.
         for (pipe, tail) in &mut streams {
             if let Some(open) = pipe
@@ -360,7 +436,14 @@ fn attend(
             }
         }
         if ended {
-            return Ok(true);
+            return Ok(End::Its);
+        }
+        if first_ended {
+            // It may have done that itself, and have more to do.
+            first = None;
+            in_vain = true;
+            let grace = Instant::now() + GRACE;
+            deadline = Some(deadline.map_or(grace, |deadline| deadline.min(grace)));
         }
         if let Some(rest) = unsaid.take() {
             unsaid = rest.go_on()?;
@@ -391,7 +474,8 @@ mod tests {
 
     fn run_with(hook: &Hook, state: &[u8]) -> std::result::Result<(), String> {
         let start = |streams: [BorrowedFd<'_>; 3]| start_here(hook, Path::new("/usr"), streams);
-        run_one(hook, Moment::Prestart, 3, state, start).map_err(|error| error.to_string())
+        let occasion = Occasion { first: None, note: &|_| Ok(()), at_most: None };
+        run_one(hook, Moment::Prestart, 3, state, &occasion, start).map_err(|error| error.to_string())
     }
 
     #[track_caller]

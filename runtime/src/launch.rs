@@ -30,7 +30,7 @@ use crate::compile::{Caller, Forks, Pointer, Program};
 use crate::config::{Config, ConfigError, Moment, RESOURCES, namespace};
 use crate::container::CreateOptions;
 use crate::error::{Error, Explained, Result};
-use crate::hooks::{self, Inside, Told};
+use crate::hooks::{self, Inside, Occasion, Told};
 use crate::init::{Descriptors, Init, kill_and_reap, open_first};
 use crate::members::{Members, is_limited, may_not_set_groups};
 use crate::net_devices::NetDevices;
@@ -162,6 +162,7 @@ impl Attempt<'_> {
             filtered: program.seccomp.is_some(),
             listener: false,
             process: None,
+            hook: None,
             resctrl: class.as_ref().map(Class::own_directories).unwrap_or_default(),
             unit: scope.as_ref().map(Making::unit),
         };
@@ -446,7 +447,16 @@ impl Launch<'_> {
         }
         self.hooks_begun = true;
         let state = hooks::state(&self.record, self.directory.id(), status, Some(self.init.pid()))?;
-        hooks::run(hooks, moment, &self.record.bundle, &state)
+        // It runs already when those of poststart do, and may end before them.
+        let first = self.init.child.as_ref().filter(|_| status == Status::Creating).map(|child| child.pidfd.as_fd());
+        let occasion = Occasion { first, note: &|hook| self.note_hook(hook, status), at_most: None };
+        hooks::run(hooks, moment, &self.record.bundle, &state, &occasion)
+    }
+
+    /// Records that a hook runs. A container that is being created has no process yet.
+    fn note_hook(&self, hook: Process, status: Status) -> Result<()> {
+        let process = self.record.process.filter(|_| status != Status::Creating);
+        self.journal.write(&Record { process, hook: Some(hook), ..self.record.clone() })
     }
 
     /// Runs the hooks of a moment in the container's namespaces.
@@ -467,7 +477,7 @@ impl Launch<'_> {
             record: &self.record,
             id: self.directory.id(),
         };
-        inside.run(moment, status)
+        inside.run(moment, status, &|hook| self.note_hook(hook, status))
     }
 
     fn run_create_hooks(&mut self, init: BorrowedFd<'_>, cgroup: Option<&no_frills_cgroups::Dir>) -> Result<()> {
@@ -538,7 +548,10 @@ impl Launch<'_> {
         // The name is given up last, and the journal with it: what could not be removed now, `delete --force` can.
         outcome?;
         let errors = match self.hooks_begun {
-            true => hooks::after_stop(&self.record, self.directory.id(), &self.config.hooks)?,
+            true => {
+                let half_made = Record { process: None, ..self.record.clone() };
+                hooks::after_stop(&half_made, self.directory.id(), &self.config.hooks, &self.journal, None)?
+            }
             false => Vec::new(),
         };
         self.directory.remove(true)?;

@@ -9,25 +9,23 @@
 //! | there is no directory, but something in its place | that it is no container's |
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{major, minor};
-use nix::time::{ClockId, clock_gettime};
 use no_frills_cgroups::{BASE, Cgroup, Hierarchy};
 use no_frills_sys::lock;
 use no_frills_sys::pidfd::{self, Exit};
 use no_frills_sys::spawn::Child;
 
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::launch::CGROUP_DEADLINE;
 use crate::members::Members;
-use crate::state::{Directory, Journal, ProcessStat, Record};
+use crate::state::{Directory, Journal, Process, ProcessStat, Record};
 
 /// How long somebody else who changes the container may go on, before its processes are killed, for whose end they wait.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,23 +57,25 @@ impl Remains {
         Ok(Remains { record, cgroup: linked.as_deref().map(recorded).transpose()?.flatten() })
     }
 
-    /// Kills the processes that are known.
+    /// Kills the processes that are known, and the hook.
     fn kill(&self) -> Result<()> {
         if let Some(record) = &self.record {
+            record.hook.map_or(Ok(()), hooks::kill)?;
             Members::of(record)?.kill()?;
         }
         self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.kill()?))
     }
 
-    /// Kills them if they are stopped or frozen: those who create or start the container would wait for them for ever.
+    /// Kills them if those who create or start the container may wait for them for ever: for a hook, or since they are
+    /// stopped or frozen.
     fn kill_if_stuck(&self) -> Result<()> {
         let Some(record) = &self.record else { return Ok(()) };
         let members = Members::of(record)?;
-        let mut stuck = members.frozen()?;
+        let mut stuck = record.hook.map_or(Ok(false), Process::is_alive)? || members.frozen()?;
         for pid in members.processes()? {
             stuck |= ProcessStat::read(pid)?.is_some_and(|stat| stat.stopped);
         }
-        if stuck { members.kill() } else { Ok(()) }
+        if stuck { self.kill() } else { Ok(()) }
     }
 
     /// Ends and removes what no record names.
@@ -124,30 +124,24 @@ pub(crate) fn lock_by_force(directory: &Directory) -> Result<Option<Journal>> {
     Ok(Some(journal))
 }
 
-/// Waits until the child has the lock, or it takes too long.
+/// Waits until the child has the lock, or it takes too long. That a process was stopped, or another hook was begun, no event
+/// tells, so that this is looked for now and then.
 fn await_lock(directory: &Directory, journal: &Journal, child: &Child) -> Result<()> {
-    Remains::of(directory, journal)?.kill_if_stuck()?;
-    if has_ended_within(child, PATIENCE)? {
-        return Ok(());
-    }
-    Remains::of(directory, journal)?.kill()?;
-    has_ended_within(child, CGROUP_DEADLINE).map(drop)
-}
-
-fn has_ended_within(child: &Child, limit: Duration) -> Result<bool> {
-    let now = || clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
-    let failed = || Error::system("waiting for the container's lock");
-    let end = now().map_err(failed())? + limit;
-    loop {
-        let left = end.saturating_sub(now().map_err(failed())?);
-        let milliseconds = PollTimeout::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)], milliseconds) {
-            Ok(0) if left.is_zero() => return Ok(false),
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
-            Err(errno) => return Err(failed()(errno)),
+    const NOW_AND_THEN: u16 = 500;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE + CGROUP_DEADLINE {
+        // Once it is deleted, its cgroup may be another's.
+        if journal.metadata()?.nlink() > 0 {
+            let remains = Remains::of(directory, journal)?;
+            if begun.elapsed() < PATIENCE { remains.kill_if_stuck()? } else { remains.kill()? }
+        }
+        if pidfd::wait_ended_within(&child.pidfd, NOW_AND_THEN)
+            .map_err(Error::system("waiting for the container's lock"))?
+        {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 /// Who has a file locked, by /proc/locks (proc_locks(5)). `None`: that cannot be seen from here.

@@ -127,6 +127,9 @@ pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) listener: bool,
     pub(crate) process: Option<Process>,
+    /// A hook that runs, or ran last: who deletes the container by force ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hook: Option<Process>,
     /// Directories of resctrl that go with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) resctrl: Vec<PathBuf>,
@@ -634,7 +637,7 @@ impl Journal {
     }
 
     /// Begins the journal with the configuration, and appends the first record.
-    pub(crate) fn begin(&mut self, document: &[u8], record: &Record) -> Result<()> {
+    pub(crate) fn begin(&self, document: &[u8], record: &Record) -> Result<()> {
         let mut text = format!("{HEAD}{}}}\n", document.len()).into_bytes();
         text.reserve(document.len() + 1024);
         text.extend_from_slice(document);
@@ -643,12 +646,12 @@ impl Journal {
     }
 
     /// Appends a record.
-    pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
+    pub(crate) fn write(&self, record: &Record) -> Result<()> {
         self.append(Vec::with_capacity(1024), record)
     }
 
     /// What does not fit on the disk is taken back, so that the next record begins on a line of its own.
-    fn append(&mut self, mut line: Vec<u8>, record: &Record) -> Result<()> {
+    fn append(&self, mut line: Vec<u8>, record: &Record) -> Result<()> {
         // A path that is not UTF-8 cannot be recorded in JSON.
         serde_json::to_writer(&mut line, record)
             .map_err(|error| Error::State { path: self.path.clone(), reason: error.to_string() })?;
@@ -733,7 +736,9 @@ pub(crate) mod tests {
             hooks: false,
             filtered: false,
             listener: false,
+            hook: None,
             process: Some(Process { pid, start_time: 7 }),
+            hook: None,
             resctrl: Vec::new(),
             unit: None,
         }

@@ -94,6 +94,14 @@ pub fn wait_ended(pidfd: &impl AsFd) -> nix::Result<()> {
     poll_for(pidfd, PollFlags::POLLIN, PollTimeout::NONE).map(drop)
 }
 
+/// As [`wait_ended`], but not for longer than that: whether it has.
+///
+/// # Errors
+/// As poll(2).
+pub fn wait_ended_within(pidfd: &impl AsFd, milliseconds: u16) -> nix::Result<bool> {
+    poll_for(pidfd, PollFlags::POLLIN, PollTimeout::from(milliseconds))
+}
+
 fn poll_for(pidfd: &impl AsFd, events: PollFlags, timeout: PollTimeout) -> nix::Result<bool> {
     loop {
         let mut fds = [PollFd::new(pidfd.as_fd(), events)];
