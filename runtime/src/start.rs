@@ -11,12 +11,15 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen as listen_on, socket as open_socket,
 };
+use nix::sys::stat::{Mode, fchmod};
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, call};
 use no_frills_sys::socket;
 
@@ -27,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::handover::{Agent, Failed, Handover};
 use crate::hooks::Told;
 use crate::init::{kill, program_failed, socket_send, step_failed};
-use crate::state::{Directory, Journal, Record, Status};
+use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, await_change};
 
 /// Calls `with` with the socket's address.
 fn at_address<T>(directory: &Directory, with: impl FnOnce(&UnixAddr) -> nix::Result<T>) -> Result<nix::Result<T>> {
@@ -46,6 +49,8 @@ fn new_socket(flags: SockFlag) -> Result<OwnedFd> {
 pub(crate) fn listen(directory: &Directory) -> Result<OwnedFd> {
     let socket = new_socket(SockFlag::empty())?;
     let path = directory.start_socket();
+    // Its file has this mode, whatever the caller's umask: nobody else may connect.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR).map_err(Error::at("making private", &path))?;
     at_address(directory, |address| bind(socket.as_raw_fd(), address))?.map_err(Error::at("binding", &path))?;
     let backlog = Backlog::new(16).map_err(Error::at("listening on", &path))?;
     listen_on(&socket, backlog).map_err(Error::at("listening on", &path))?;
@@ -91,6 +96,7 @@ pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
 
 /// Lets the container's program run, and returns when it does. `false`: init was not waiting.
 pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -> Result<bool> {
+    await_going(record)?;
     let mut filter = if record.filtered { Some(Filter::new(directory, journal, record)?) } else { None };
     for _ in 0..ATTEMPTS {
         let init = match reach(directory)? {
@@ -98,7 +104,7 @@ pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -
             Reached::Full => return Err(Error::InitMute),
             Reached::Nobody => return Ok(false),
         };
-        if let Some(outcome) = request(&init, filter.as_mut())? {
+        if let Some(outcome) = request(&init, record, filter.as_mut())? {
             let removed = directory.remove_start_socket();
             return match outcome {
                 // The program runs, which is what was asked for. Nobody listens on the socket any more, and what could not be
@@ -109,6 +115,50 @@ pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -
         }
     }
     Err(Error::InitMute)
+}
+
+/// How long init may be stopped before it is given up.
+const STOPPED_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Waits until init is not stopped, but not for long: what is said to it then it would hear whenever it goes on.
+fn await_going(record: &Record) -> Result<()> {
+    let Some(process) = record.process else { return Ok(()) };
+    let begun = Instant::now();
+    while is_stopped(process)? == Some(true) {
+        if begun.elapsed() > STOPPED_AT_MOST {
+            return Err(Error::InitMute);
+        }
+        await_change(Some(process))?;
+    }
+    Ok(())
+}
+
+/// `None`: it has ended.
+fn is_stopped(process: Process) -> Result<Option<bool>> {
+    let stat = ProcessStat::read(process.pid)?;
+    Ok(stat.filter(|stat| !stat.zombie && stat.start_time == process.start_time).map(|stat| stat.stopped))
+}
+
+/// Waits until init answers. The connection ends with it, unless another has it: so its end is looked for too. Once it is stopped
+/// it is not waited for long.
+fn await_answer(connection: &OwnedFd, record: &Record) -> Result<()> {
+    const LOOK_AFTER: u16 = 1000;
+    let mut stopped_since = None;
+    loop {
+        match poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], LOOK_AFTER) {
+            Ok(0) => {}
+            Err(Errno::EINTR) => continue,
+            result => return result.map(drop).map_err(Error::system("waiting for init")),
+        }
+        match record.process.map(is_stopped).transpose()?.flatten() {
+            None => return Err(Error::NotRunning),
+            Some(false) => stopped_since = None,
+            Some(true) if stopped_since.get_or_insert_with(Instant::now).elapsed() > STOPPED_AT_MOST => {
+                return Err(Error::InitMute);
+            }
+            Some(true) => {}
+        }
+    }
 }
 
 /// What is needed for a program that is run under a seccomp filter.
@@ -139,7 +189,7 @@ impl<'a> Filter<'a> {
 
 /// Says `Start` and waits for what comes of it. `None`: init did not hear it; it has ended, or lacked something for a
 /// moment and waits for the next.
-fn request(init: &OwnedFd, mut filter: Option<&mut Filter<'_>>) -> Result<Option<Result<(), Failed>>> {
+fn request(init: &OwnedFd, record: &Record, mut filter: Option<&mut Filter<'_>>) -> Result<Option<Result<(), Failed>>> {
     let message = Message::new(Kind::Start);
     let attached: Vec<RawFd> = filter.iter().map(|filter| filter.handover.descriptor()).collect();
     match socket_send(init, &message, &attached) {
@@ -154,6 +204,7 @@ fn request(init: &OwnedFd, mut filter: Option<&mut Filter<'_>>) -> Result<Option
             return Err(error.and_cleanup(kill(process)));
         }
     }
+    await_answer(init, record)?;
     let mut buffer = [0; MESSAGE_MAX];
     let received = socket::receive(init, &mut buffer).map_err(Error::system("receiving from init"))?;
     if received.length == 0 {

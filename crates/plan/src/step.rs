@@ -35,6 +35,7 @@ pub mod call {
         75 GETDENTS64 "getdents64", 76 LSEEK "lseek", 77 SENDFILE "sendfile", 78 FTRUNCATE "ftruncate",
         79 UTIMENSAT "utimensat", 80 FLISTXATTR "flistxattr", 81 FGETXATTR "fgetxattr", 82 FSETXATTR "fsetxattr",
         83 FSPICK "fspick", 84 MOUNT "mount", 85 FCNTL "fcntl", 86 SECCOMP "seccomp",
+        87 SETSOCKOPT "setsockopt",
     }
 }
 
@@ -523,7 +524,7 @@ steps! {
     } calls FACCESSAT2 STATX;
 
     /// Says that everything before the start is done and waits to be told to go on.
-    38 Ready {} calls SENDMSG RECVMSG ACCEPT4 RT_SIGACTION CLOSE;
+    38 Ready {} calls SENDMSG RECVMSG ACCEPT4 SETSOCKOPT RT_SIGACTION CLOSE;
 
     /// prlimit(2) on itself.
     39 SetRlimit {

@@ -18,6 +18,7 @@ system_calls! {
     "dup2" = SYS_dup2
     // Since Linux 5.8, with flags.
     "faccessat" = SYS_faccessat2
+    "fchmod" = SYS_fchmod
     "fcntl" = SYS_fcntl
     "flock" = SYS_flock
     "fork" = SYS_fork

@@ -718,6 +718,16 @@ pub(crate) fn recvmsg(fd: Fd, message: &mut MsgHdr) -> Result<usize> {
     }
 }
 
+/// What is received on a socket is not waited for any longer than that; then it is EAGAIN.
+pub(crate) fn receive_within_a_second(socket: Fd) -> Result<()> {
+    const SOL_SOCKET: u32 = 1;
+    // Of 64-bit machines.
+    const SO_RCVTIMEO: u32 = 20;
+    // Seconds, microseconds.
+    let time = [1u64, 0];
+    call!(setsockopt, SETSOCKOPT, socket.0, SOL_SOCKET, SO_RCVTIMEO, time.as_ptr(), size_of_val(&time)).map(drop)
+}
+
 pub(crate) fn accept(fd: Fd) -> Result<Fd> {
     const SOCK_CLOEXEC: u32 = 0o2_000_000;
     loop {

@@ -150,12 +150,14 @@ pub(crate) fn default_signals(ignored: u64) -> kernel::Result<()> {
 fn await_start(socket: Fd) -> kernel::Result<(Fd, Option<Fd>)> {
     loop {
         let connection = kernel::accept(socket)?;
+        // Who says nothing keeps those who come after it waiting; a start that was too slow says it again.
+        kernel::receive_within_a_second(connection)?;
         match talk::receive(connection) {
             Ok(Received { kind: Kind::Start, attached, .. }) => {
                 kernel::close(socket);
                 return Ok((connection, attached));
             }
-            // A `start` that was killed, or something that is none: wait for the next.
+            // A `start` that was killed or stopped, or something that is none: wait for the next.
             _ => kernel::close(connection),
         }
     }

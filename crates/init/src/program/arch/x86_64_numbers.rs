@@ -70,4 +70,5 @@ numbers! {
     getdents64 SYS_getdents64 = 217
     utimensat SYS_utimensat = 280
     fspick SYS_fspick = 433
+    setsockopt SYS_setsockopt = 54
 }
