@@ -21,7 +21,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{Mode, fchmod};
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, call};
-use no_frills_sys::socket;
+use no_frills_sys::{pidfd, socket};
 
 use crate::compile::{CompileOptions, Program, compile_but_filter};
 use crate::config::Config;
@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::handover::{Agent, Failed, Handover};
 use crate::hooks::Told;
 use crate::init::{kill, program_failed, socket_send, step_failed};
-use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, await_change};
+use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status};
 
 /// Calls `with` with the socket's address.
 fn at_address<T>(directory: &Directory, with: impl FnOnce(&UnixAddr) -> nix::Result<T>) -> Result<nix::Result<T>> {
@@ -128,9 +128,21 @@ fn await_going(record: &Record) -> Result<()> {
         if begun.elapsed() > STOPPED_AT_MOST {
             return Err(Error::InitMute);
         }
-        await_change(Some(process))?;
+        await_change(process)?;
     }
     Ok(())
+}
+
+/// Waits for the end of a process, but not for long: that it goes on no event tells.
+fn await_change(process: Process) -> Result<()> {
+    const NOT_FOR_LONG: u16 = 20;
+    match pidfd::open(process.pid) {
+        Err(Errno::ESRCH) => Ok(()),
+        opened => opened
+            .and_then(|opened| pidfd::wait_ended_within(&opened, NOT_FOR_LONG))
+            .map(drop)
+            .map_err(Error::system("waiting for init")),
+    }
 }
 
 /// `None`: it has ended.
