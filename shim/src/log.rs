@@ -9,6 +9,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::UNIX_EPOCH;
 
+use nix::libc::O_NONBLOCK;
+
 use crate::cause::cause;
 use crate::flags;
 use crate::output;
@@ -46,11 +48,13 @@ impl Log {
     pub(crate) fn open(global: &Values) -> Result<Log, String> {
         let file = match global.value(&flags::LOG) {
             // runc's default, in words, is standard error.
+            // A fifo is not waited for: neither for a reader, nor for room.
             Some(path) if !path.is_empty() && path != "/dev/stderr" => Some(
                 OpenOptions::new()
                     .append(true)
                     .create(true)
                     .mode(0o644)
+                    .custom_flags(O_NONBLOCK)
                     .open(path)
                     .map_err(|error| format!("opening the log {}: {}", path.display(), cause(error)))?,
             ),
@@ -97,6 +101,7 @@ impl Log {
             output::to_stderr(&line);
             return;
         };
+        output::without_sigpipe();
         if let Err(error) = file.write_all(line.as_bytes()) {
             output::to_stderr(&format!("no-frills: writing to the log: {}\n", cause(error)));
         }

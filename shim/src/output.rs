@@ -4,6 +4,8 @@
 
 use std::io::{self, Write};
 
+use nix::sys::signal::{SigSet, Signal};
+
 use crate::cause::cause;
 
 /// Prints to standard output. A closed pipe ends the command by SIGPIPE, as usual for a command.
@@ -15,8 +17,16 @@ pub(crate) fn print(text: &str) -> Result<(), String> {
         .map_err(|error| format!("writing to standard output: {}", cause(error)))
 }
 
+/// From here on, writing to a pipe that nobody reads is an error and no end of this process: a warning must not cost what it
+/// is given of, a container that was made for instance. What is started later blocks no signal.
+pub(crate) fn without_sigpipe() {
+    // It fails for a wrong argument alone.
+    let (Ok(()) | Err(_)) = SigSet::from(Signal::SIGPIPE).thread_block();
+}
+
 /// Prints to standard error.
 pub(crate) fn to_stderr(text: &str) {
+    without_sigpipe();
     if io::stderr().write_all(text.as_bytes()).is_err() {
         // There is no place left to say so; the exit status still tells of a failure.
     }
