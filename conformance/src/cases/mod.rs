@@ -10,6 +10,7 @@ mod events;
 mod exec;
 mod freezer;
 mod hooks;
+mod inside;
 mod intel_rdt;
 mod joined;
 mod kernel;
@@ -67,6 +68,7 @@ pub(crate) fn all() -> Vec<Case> {
         resources::cases(),
         systemd::cases(),
         reliability::cases(),
+        inside::cases(),
         rootless::cases(),
     ];
     groups.into_iter().flatten().collect()
