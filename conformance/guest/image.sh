@@ -145,12 +145,12 @@ ln -s ../guest.service "$root/etc/systemd/system/multi-user.target.wants/guest.s
 for unit in apparmor.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
 	e2scrub_reap.service fstrim.timer getty@.service man-db.timer modprobe@.service sys-fs-fuse-connections.mount \
 	sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount systemd-journal-flush.service \
-	systemd-modules-load.service systemd-pstore.service systemd-random-seed.service systemd-tmpfiles-clean.timer \
+	systemd-journald-audit.socket systemd-modules-load.service systemd-pstore.service systemd-random-seed.service systemd-tmpfiles-clean.timer \
 	systemd-update-utmp.service; do
 	ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 mkdir -p "$root/etc/systemd/journald.conf.d"
-printf '[Journal]\nStorage=volatile\n' >"$root/etc/systemd/journald.conf.d/guest.conf"
+printf '[Journal]\nStorage=volatile\nAudit=no\n' >"$root/etc/systemd/journald.conf.d/guest.conf"
 echo guest >"$root/etc/hostname"
 printf '127.0.0.1 localhost guest\n::1 localhost\n' >"$root/etc/hosts"
 # Not the first boot, and nothing to bring up to date.

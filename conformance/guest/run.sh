@@ -122,7 +122,7 @@ TMPDIR=$run timeout --kill-after 10 "$limit" qemu-system-x86_64 \
 	-accel tcg,thread=multi -machine q35 -cpu Nehalem,-cx16 -smp 2 -m "$memory" \
 	-nodefaults -display none -nic none -no-reboot \
 	-kernel "$image/vmlinuz" -initrd "$image/initrd.img" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off audit=0 apparmor=1 security=apparmor systemd.gpt_auto=no systemd.getty_auto=no TERM=dumb" \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off apparmor=1 security=apparmor systemd.gpt_auto=no systemd.getty_auto=no TERM=dumb" \
 	-drive "file=$image/root.img,format=raw,if=virtio,snapshot=on,cache=unsafe" \
 	-drive "file=$run/project.img,format=raw,if=virtio,readonly=on" \
 	-serial "file:$run/console" \
