@@ -16,6 +16,8 @@ pub(crate) enum Feature {
     AppArmor,
     /// systemd is the machine's first process.
     Systemd,
+    /// An ordinary user has a systemd of its own: [`session`].
+    Session,
 }
 
 impl Feature {
@@ -30,6 +32,8 @@ impl Feature {
             // As sd_booted(3) has it; a case's own first process is another.
             Self::Systemd if Path::new("/run/systemd/system").is_dir() => None,
             Self::Systemd => Some("systemd is not the first process here".to_owned()),
+            Self::Session if session().is_some() => None,
+            Self::Session => Some("no ordinary user has a systemd session here".to_owned()),
         }
     }
 }
@@ -39,8 +43,16 @@ impl fmt::Display for Feature {
         f.write_str(match self {
             Self::AppArmor => "AppArmor",
             Self::Systemd => "systemd",
+            Self::Session => "a user's systemd session",
         })
     }
+}
+
+/// The id of an ordinary user whose systemd runs.
+pub(crate) fn session() -> Option<u32> {
+    let users = fs::read_dir("/run/user").into_iter().flatten().flatten();
+    let ids = users.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|id| *id != 0 && Path::new(&format!("/run/user/{id}/systemd/private")).exists()).min()
 }
 
 /// Whether AppArmor is on.

@@ -124,10 +124,15 @@ fn has_newuidmap() -> Verdict {
 
 /// A bundle as `spec --rootless` writes it, of a user who is root inside, and the only one there.
 fn bundle(t: &Test) -> Verdict<Bundle<'_>> {
-    chown(&t.work, Some(USER), Some(USER))?;
-    let b = t.bundle()?.no_namespace("network").no_namespace("cgroup").user_namespace(USER, 1);
+    bundle_of(t, USER)
+}
+
+/// The same of the user with this id.
+pub(crate) fn bundle_of(t: &Test, user: u32) -> Verdict<Bundle<'_>> {
+    chown(&t.work, Some(user), Some(user))?;
+    let b = t.bundle()?.no_namespace("network").no_namespace("cgroup").user_namespace(user, 1);
     let mut b = b.no_mount("/sys/fs/cgroup").no_mount("/sys").remove("/linux/cgroupsPath").remove("/linux/resources");
-    let output = Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(&b.dir).output()?;
+    let output = Command::new("chown").args(["-R", &format!("{user}:{user}")]).arg(&b.dir).output()?;
     check(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())?;
     let at = some("/dev/pts", b.mount_index("/dev/pts"))?;
     b = b.set(

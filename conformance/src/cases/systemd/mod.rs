@@ -3,6 +3,9 @@
 //! systemd is told the pids of processes, which would be others in a case's pid namespace. So what a case does is a script
 //! that `systemd-run` runs beside all namespaces of the suite.
 
+mod user;
+
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -46,8 +49,15 @@ pub(crate) fn cases() -> Vec<Case> {
         case("systemd/path", "with the flag another form of cgroupsPath is refused", path)
             .skip(Kind::Crun, "takes it for a name"),
         case("systemd/form", "without the flag the form means nothing", form),
+        case("systemd/pause", "pause, resume and kill of a paused container, without the flag", pause)
+            .known_failure(Kind::Crun, "1.28 leaves the cgroup frozen after a kill"),
+        case("systemd/reload", "daemon-reload changes no file of a container that is limited", reload),
+        case("systemd/killed-early", "a create that the kernel killed for want of memory leaves no unit", killed_early)
+            .only(Kind::NoFrills, "the peers start elsewhere"),
+        case("systemd/failed-before", "a unit of the name that failed before is no hindrance", failed_before),
     ];
-    cases.into_iter().map(|case| case.needs_features(&[Feature::Systemd])).collect()
+    let cases = cases.into_iter().map(|case| case.needs_features(&[Feature::Systemd]));
+    cases.chain(user::cases()).collect()
 }
 
 /// Shell functions for the scripts: `rt` is the runtime, `made` tells where the container's process is, `left` what is left.
@@ -55,15 +65,16 @@ const FUNCTIONS: &str = r#"
 rt() { "$RT" --root "$ROOT" "$@" </dev/null; }
 sd() { rt --systemd-cgroup "$@"; }
 run() { sd run --detach --bundle "$B" --pid-file "$B/pid" "$ID" >"$B/out" 2>&1 || { cat "$B/out"; exit 1; }; }
-show() { systemctl show "$UNIT" --property "$1" --value; }
+sc() { systemctl $MANAGER "$@"; }
+show() { sc show "$UNIT" --property "$1" --value; }
 inside() { sed -n 's/^0:://p' "/proc/$(cat "$B/pid")/cgroup"; }
-file() { cat "/sys/fs/cgroup/$SLICEDIR/$UNIT/$1"; }
+file() { cat "/sys/fs/cgroup$SLICEDIR/$UNIT/$1"; }
 left() {
-    systemctl list-units --all --plain --no-legend "$UNIT"
+    sc list-units --all --plain --no-legend "$UNIT"
     # A slice goes with the last of its units, in its own time.
-    if [ -e "/sys/fs/cgroup/$SLICEDIR/$UNIT" ]; then echo "the cgroup is left"; fi
+    if [ -e "/sys/fs/cgroup$SLICEDIR/$UNIT" ]; then echo "the cgroup is left"; fi
 }
-trap 'rt delete --force "$ID" >/dev/null 2>&1; systemctl stop "$UNIT" 2>/dev/null' EXIT
+trap 'rt delete --force "$ID" >/dev/null 2>&1; sc stop "$UNIT" 2>/dev/null' EXIT
 "#;
 
 /// A container whose cgroupsPath is in a slice of its own.
@@ -73,28 +84,69 @@ fn bundle(t: &Test) -> Verdict<Bundle<'_>> {
     Ok(b.set("/linux/cgroupsPath", json!(path)))
 }
 
+/// Whose processes a script and the runtime are.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    Root,
+    /// A user, in a service of the user's manager.
+    User(u32),
+    /// Root of a user namespace, there.
+    InUserNamespace(u32),
+    /// A user, beside what the user's manager has.
+    Elsewhere(u32),
+    /// The same, who does not know of the manager.
+    Alone(u32),
+}
+
 /// Runs a script outside of the suite's namespaces.
-fn script(b: &Bundle, script: &str) -> Verdict<Output> {
+fn script(b: &Bundle, text: &str) -> Verdict<Output> {
+    script_as(Who::Root, b, text)
+}
+
+fn script_as(who: Who, b: &Bundle, script: &str) -> Verdict<Output> {
     b.save()?;
     let t = b.test;
     let mut command = Command::new("systemd-run");
     command.args(["--pipe", "--wait", "--quiet", "--collect", "--property=Delegate=yes"]);
+    let (mut manager, mut base) = ("", String::new());
+    if let Who::User(id) | Who::InUserNamespace(id) | Who::Elsewhere(id) | Who::Alone(id) = who {
+        let runtime = format!("/run/user/{id}");
+        if matches!(who, Who::Elsewhere(_) | Who::Alone(_)) {
+            command.arg(format!("--property=User={id}"));
+        } else {
+            command.arg("--user").uid(id).gid(id).current_dir("/").env("XDG_RUNTIME_DIR", &runtime);
+        }
+        if !matches!(who, Who::Alone(_)) {
+            command.arg(format!("--setenv=XDG_RUNTIME_DIR={runtime}"));
+        }
+        manager = "--user";
+        base = format!("/user.slice/user-{id}.slice/user@{id}.service");
+    }
+    let slice = if who == Who::Root { "systemd" } else { "user" };
     for (name, value) in [
         ("RT", t.runtime.as_path()),
         ("ROOT", t.state_root().as_path()),
         ("B", b.dir.as_path()),
         ("ID", b.id.as_ref()),
         ("UNIT", format!("conf-{}.scope", b.id).as_ref()),
-        ("SLICEDIR", "conformance.slice/conformance-systemd.slice".as_ref()),
+        ("SLICEDIR", format!("{base}/conformance.slice/conformance-{slice}.slice").as_ref()),
+        ("MANAGER", manager.as_ref()),
     ] {
         command.arg(format!("--setenv={name}={}", value.display()));
+    }
+    if let Who::InUserNamespace(_) = who {
+        command.args(["unshare", "--user", "--map-root-user", "--mount"]);
     }
     command.args(["sh", "-c", &format!("{FUNCTIONS}{script}")]);
     t.output_of(command)
 }
 
 fn says(b: &Bundle, text: &str, expected: &str) -> Verdict {
-    let output = script(b, text)?;
+    says_to(Who::Root, b, text, expected)
+}
+
+fn says_to(who: Who, b: &Bundle, text: &str, expected: &str) -> Verdict {
+    let output = script_as(who, b, text)?;
     let errors = output.stderr()?;
     let found = output.stdout()?;
     check(found == expected, || format!("expected:\n{expected}found:\n{found}{errors}"))
@@ -164,12 +216,15 @@ fn annotations(t: &Test) -> Verdict {
             "org.systemd.property.TimeoutStopUSec": "uint64 7000000",
             "org.systemd.property.CollectMode": "'inactive-or-failed'",
             "org.systemd.property.MemoryAccounting": "true",
+            "org.systemd.property.RuntimeMaxSec": "uint32 900",
+            "org.systemd.property.Before": "['a.target', 'b.target']",
         }),
     );
     says(
         &b,
-        "run; for name in TimeoutStopUSec CollectMode MemoryAccounting; do show $name; done",
-        "7s\ninactive-or-failed\nyes\n",
+        "run; for name in TimeoutStopUSec CollectMode MemoryAccounting RuntimeMaxUSec; do show $name; done
+         show Before | tr ' ' '\n' | grep '^[ab][.]' | sort",
+        "7s\ninactive-or-failed\nyes\n15min\na.target\nb.target\n",
     )
 }
 
@@ -322,4 +377,71 @@ fn form(t: &Test) -> Verdict {
     )?;
     contains("the cgroup", &output.stdout()?, &at)?;
     lacks("what is left", &output.stdout()?, "scope")
+}
+
+fn pause(t: &Test) -> Verdict {
+    says(
+        &bundle(t)?,
+        "status() { rt state \"$ID\" | grep -o '\"status\": *\"[a-z]*\"' | grep -o '[a-z]*\"$' | tr -d '\"'; }
+         run; rt pause \"$ID\"; status; file cgroup.events | grep frozen; systemctl daemon-reload; file cgroup.events | grep frozen
+         rt resume \"$ID\"; status; file cgroup.events | grep frozen; rt exec \"$ID\" echo runs
+         rt pause \"$ID\"; rt kill \"$ID\" KILL; until [ \"$(status)\" = stopped ]; do :; done; rt delete \"$ID\"; left
+         run; rt pause \"$ID\"; rt delete --force \"$ID\"; left",
+        "paused\nfrozen 1\nfrozen 1\nrunning\nfrozen 0\nruns\n",
+    )
+}
+
+/// All that a controller can be told.
+const SETTINGS: &str = r#"settings() {
+    cd "/sys/fs/cgroup$SLICEDIR/$UNIT"
+    for file in cgroup.subtree_control cgroup.max.* *.max *.high *.low *.min *.weight cpu.idle *.max.burst cpuset.cpus \
+        cpuset.mems memory.oom.group memory.zswap.writeback; do
+        [ ! -w "$file" ] || { echo "$file:"; cat "$file"; }
+    done
+    cd /
+}
+"#;
+
+fn reload(t: &Test) -> Verdict {
+    let b = limited(t)?
+        .set("/linux/resources/memory/swap", json!(125_829_120))
+        .set("/linux/resources/cpu/mems", json!("0"))
+        .set("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 4_194_304}]))
+        .set("/linux/resources/blockIO", json!({"weight": 300}))
+        .set(
+            "/linux/resources/unified",
+            json!({"memory.high": "94371840", "memory.min": "1048576", "memory.oom.group": "1"}),
+        );
+    let output = script(
+        &b,
+        &format!(
+            "{SETTINGS}run; settings >\"$B/before\"
+             systemctl daemon-reload; settings >\"$B/after\"; diff \"$B/before\" \"$B/after\"
+             cat \"$B/before\""
+        ),
+    )?;
+    let text = output.stdout()?;
+    lacks("what changed", &text, "> ")?;
+    // Else it would show nothing.
+    for line in
+        ["memory.max:\n104857600\n", "hugetlb.2MB.max:\n4194304\n", "memory.high:\n94371840\n", "cpuset.mems:\n0\n"]
+    {
+        contains("the files", &text, line)?;
+    }
+    Ok(())
+}
+
+fn killed_early(t: &Test) -> Verdict {
+    let b = bundle(t)?.set("/linux/resources/memory", json!({"limit": 4096, "swap": 4096}));
+    let output = script(&b, "sd run --detach --bundle \"$B\" \"$ID\"; echo status $?; left; rt list --quiet")?;
+    same("the status", output.stdout()?, "status 1\n".to_owned())?;
+    contains("the error", &output.stderr()?, "memory")
+}
+
+fn failed_before(t: &Test) -> Verdict {
+    let text = "systemd-run --quiet --scope --slice conformance-systemd.slice --unit \"$UNIT\" --property=MemoryMax=4M --property=MemorySwapMax=0 \\
+            sh -c 'tail /dev/zero' 2>/dev/null
+         until [ \"$(show ActiveState)\" = failed ]; do :; done
+         run; show ActiveState; rt delete --force \"$ID\"; left";
+    says(&bundle(t)?, text, "active\n")
 }
