@@ -581,10 +581,15 @@ impl Output {
     /// The command failed with status 1 and told why on stderr: `ours` if the runtime is ours, else one
     /// of `peers` (anything, if none is given).
     pub(crate) fn refuses(self, test: &Test, ours: &str, peers: &[&str]) -> Verdict<Self> {
+        self.refuses_with(test, 1, ours, peers)
+    }
+
+    /// As [`refuses`](Output::refuses), with another status from ours.
+    pub(crate) fn refuses_with(self, test: &Test, status: i32, ours: &str, peers: &[&str]) -> Verdict<Self> {
         // Log lines put messages in quotes.
         let stderr = self.stderr()?.replace("\\\"", "\"");
         if test.ours() {
-            let output = self.exits(1)?;
+            let output = self.exits(status)?;
             contains(&format!("stderr of {}", output.what), &stderr, ours)?;
             lacks("panics", &stderr, "panicked")?;
             return Ok(output);

@@ -457,6 +457,8 @@ impl Container {
         let cgroup = self.own_cgroup("paused")?;
         // Not while somebody pauses it; but together with those who wait for this.
         let _journal = self.directory.lock_shared(None)?;
+        // And one after the other, or two would say that it was they who resumed it.
+        let _turn = self.directory.lock_itself()?;
         self.check_alive().map_err(|error| match error {
             Error::NotRunning => Error::NotPaused,
             error => error,
@@ -634,9 +636,12 @@ impl Container {
     /// What its processes have used: the statistics of its cgroup, until it is deleted.
     ///
     /// # Errors
-    /// [`Error::NoCgroup`]; when its cgroup cannot be read.
+    /// [`Error::NoCgroup`]; [`Error::NotRunning`] before its cgroup was made and after that was removed; when its cgroup cannot be read.
     pub fn stats(&self) -> Result<Stats> {
-        Ok(self.own_cgroup("measured")?.stats()?)
+        match self.own_cgroup("measured")?.stats() {
+            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => Err(Error::NotRunning),
+            result => Ok(result?),
+        }
     }
 
     /// How many of its processes the kernel has killed for lack of memory, until it is deleted: with this and
@@ -703,14 +708,17 @@ pub(crate) fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
 }
 
 fn status_of(directory: &Directory, record: &Record) -> Result<Status> {
-    match record.process {
-        None => Ok(Status::Creating),
-        Some(process) if !process.is_alive()? => Ok(Status::Stopped),
-        // Before the next: a paused init would not take the connection.
-        Some(_) if Members::of(record)?.frozen()? => Ok(Status::Paused),
-        Some(_) if start::is_waiting(directory)? => Ok(Status::Created),
-        Some(_) => Ok(Status::Running),
-    }
+    let Some(process) = record.process else { return Ok(Status::Creating) };
+    let frozen = Members::of(record)?.frozen()?;
+    // A paused init would not take the connection.
+    let waiting = !frozen && start::is_waiting(directory)?;
+    // After the others: one that ends does not wait any more, and is not running for that.
+    Ok(match process.is_alive()? {
+        false => Status::Stopped,
+        true if frozen => Status::Paused,
+        true if waiting => Status::Created,
+        true => Status::Running,
+    })
 }
 
 /// The state of a container that is on the list. `None`: it has none yet.

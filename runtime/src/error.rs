@@ -85,8 +85,10 @@ pub enum Error {
         /// What it is instead.
         status: Status,
     },
-    /// The command that makes the container has not finished, or was interrupted.
-    #[error("container {0} is half-made: it is being created; if that was interrupted, delete it with --force")]
+    /// The command that makes or deletes the container has not finished, or was interrupted.
+    #[error(
+        "container {0} is half-made: it is being created or deleted; if that was interrupted, delete it with --force"
+    )]
     Incomplete(String),
     /// Another command works on the container, or has just deleted it.
     #[error("container {0} was deleted while it was being created")]

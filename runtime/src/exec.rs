@@ -180,13 +180,26 @@ pub(crate) fn exec(
     process: &ProcessConfig,
     options: &ExecOptions,
 ) -> Result<Exec> {
-    let container = there.process;
-    let ended = || pidfd::has_ended(&container).map_err(Error::system("looking at the container's process"));
+    let (container, recorded) = (there.process, there.record.process);
     match exec_in(there, init, process, options) {
-        // While its process lives the container has not been deleted, and the name is no other's.
-        Err(Error::Cgroup { .. } | Error::Step { call: "setns", .. }) if ended()? => Err(Error::NotRunning),
+        // What cannot be done in a container that ends has nothing to say but that.
+        Err(Error::Cgroup { .. } | Error::Step { .. } | Error::System { .. } | Error::InitEnded(_))
+            if is_ending(container, recorded)? =>
+        {
+            Err(Error::NotRunning)
+        }
         result => result,
     }
+}
+
+/// Whether the container's first process has ended, or is about to: then those in its pid namespace are killed, and its
+/// namespaces cannot be joined any more. While it lives the container has not been deleted, and the name is no other's.
+fn is_ending(process: BorrowedFd<'_>, recorded: Option<crate::state::Process>) -> Result<bool> {
+    if pidfd::has_ended(&process).map_err(Error::system("looking at the container's process"))? {
+        return Ok(true);
+    }
+    let stat = recorded.map(|process| ProcessStat::read(process.pid)).transpose()?.flatten();
+    Ok(stat.is_none_or(|stat| stat.ending))
 }
 
 fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, options: &ExecOptions) -> Result<Exec> {

@@ -212,10 +212,10 @@ impl ProcessStat {
 }
 
 impl Process {
-    /// Whether it still runs; a zombie does not.
+    /// Whether it still runs; a zombie does not, nor does one that is ending.
     pub(crate) fn is_alive(self) -> Result<bool> {
         let stat = ProcessStat::read(self.pid)?;
-        Ok(stat.is_some_and(|stat| !stat.zombie && stat.start_time == self.start_time))
+        Ok(stat.is_some_and(|stat| !stat.zombie && !stat.ending && stat.start_time == self.start_time))
     }
 }
 
@@ -394,12 +394,22 @@ impl Directory {
         }
     }
 
+    /// Locks the directory, for who may not lock the journal for himself alone.
+    pub(crate) fn lock_itself(&self) -> Result<File> {
+        let directory = self.open_directory()?;
+        lock::exclusive(&directory).map_err(Error::at("locking", &self.path))?;
+        Ok(directory)
+    }
+
     /// The directory, to be locked in the journal's place.
     fn open_itself(&self) -> Result<Option<Journal>> {
+        Ok(Some(Journal { file: self.open_directory()?, path: self.state_file() }))
+    }
+
+    fn open_directory(&self) -> Result<File> {
         match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound),
-            Err(error) => Err(Error::at("opening", &self.path)(error)),
-            Ok(file) => Ok(Some(Journal { file, path: self.state_file() })),
+            result => result.map_err(Error::at("opening", &self.path)),
         }
     }
 

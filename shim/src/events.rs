@@ -31,7 +31,7 @@ pub(crate) fn events(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
     let container = container::open(arguments)?;
     let failed = |error: no_frills::Error| error.to_string();
     if arguments.flags.has(&flags::STATS) {
-        if container.state().map_err(failed)?.status == Status::Stopped {
+        if matches!(container.state().map_err(failed)?.status, Status::Stopped | Status::Creating) {
             return Err(failed(no_frills::Error::NotRunning));
         }
         let stats = container.stats().map_err(failed)?;

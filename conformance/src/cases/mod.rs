@@ -1,6 +1,7 @@
 //! The cases, in groups.
 
 mod apparmor;
+mod at_once;
 mod clocks;
 mod commands;
 mod devices;
@@ -15,6 +16,7 @@ mod intel_rdt;
 mod joined;
 mod kernel;
 mod lifecycle;
+mod many;
 mod mount_extensions;
 mod mount_kinds;
 mod mounts;
@@ -29,6 +31,7 @@ mod rootless;
 mod seccomp;
 mod security;
 mod settings;
+mod state;
 mod sysctls;
 mod systemd;
 mod terminals;
@@ -69,6 +72,9 @@ pub(crate) fn all() -> Vec<Case> {
         systemd::cases(),
         reliability::cases(),
         inside::cases(),
+        state::cases(),
+        at_once::cases(),
+        many::cases(),
         rootless::cases(),
     ];
     groups.into_iter().flatten().collect()
