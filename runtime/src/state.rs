@@ -647,7 +647,7 @@ impl Journal {
     }
 
     /// Begins the journal with the configuration, and appends the first record.
-    pub(crate) fn begin(&self, document: &[u8], record: &Record) -> Result<()> {
+    pub(crate) fn begin(&mut self, document: &[u8], record: &Record) -> Result<()> {
         let mut text = format!("{HEAD}{}}}\n", document.len()).into_bytes();
         text.reserve(document.len() + 1024);
         text.extend_from_slice(document);
@@ -748,7 +748,6 @@ pub(crate) mod tests {
             listener: false,
             hook: None,
             process: Some(Process { pid, start_time: 7 }),
-            hook: None,
             resctrl: Vec::new(),
             unit: None,
         }

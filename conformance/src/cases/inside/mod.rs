@@ -23,6 +23,9 @@ pub(crate) fn cases() -> Vec<Case> {
     groups.into_iter().flatten().collect()
 }
 
+/// Of peers.
+const LATE: &str = "it is known when create is done: until then delete finds nothing, and what was made is left";
+
 /// Waits for a command, but not for ever; what does not end is killed, and the case fails.
 fn in_time(child: &mut Child, what: &str) -> Verdict<std::process::ExitStatus> {
     let pidfd = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
