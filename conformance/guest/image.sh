@@ -5,7 +5,7 @@
 #
 # A Debian system of SUITE (trixie, sid, ...) with systemd, dbus, a kernel and what the conformance suite uses; the
 # project itself is not in it. It is made anew when this file or the suite changes. Needs root on a Debian machine.
-# What a mirror takes long for is tried twice, and ends after minutes.
+# A mirror that does not answer for 20 s is given up, and each part is tried twice, for 8 minutes at most.
 set -eu
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -36,14 +36,14 @@ root=$dir/root
 log=$dir/image.log
 remove() { rm -rf --one-file-system "$root"; }
 child=
-# For at most so many seconds; in the background, so that a signal to this script is heard at once.
+# For a while; in the background, so that a signal to this script is heard at once.
 bounded() {
-	timeout --kill-after=5 "$@" </dev/null &
+	timeout --kill-after=5 480 "$@" </dev/null &
 	child=$!
 	ended=0
 	wait $child || ended=$?
 	child=
-	[ $ended -ne 124 ] || say "not done after $1 s: $2"
+	[ $ended -ne 124 ] || say "not done after 480 s: $1"
 	return $ended
 }
 end() {
@@ -58,9 +58,11 @@ begin=$(date +%s)
 # A second attempt has the packages of the first.
 packages=$dir/packages
 mkdir -p "$packages"
+printf 'timeout = 20\ntries = 2\n' >"$dir/wgetrc"
+export WGETRC="$dir/wgetrc"
 attempt() {
 	remove
-	bounded 240 debootstrap --variant=minbase --cache-dir="$packages" "$suite" "$root" "$mirror" >"$log" 2>&1
+	bounded debootstrap --variant=minbase --cache-dir="$packages" "$suite" "$root" "$mirror" >"$log" 2>&1
 }
 attempt || { say "another attempt" && sleep 10 && attempt; } || {
 	tail -n 20 "$log" >&2
@@ -95,14 +97,14 @@ cat >"$dir/install.sh" <<-'END'
 	apt "$1"
 END
 install() {
-	bounded 240 unshare --mount --pid --fork --kill-child sh "$dir/install.sh" "$root" >>"$log" 2>&1
+	bounded unshare --mount --pid --fork --kill-child sh "$dir/install.sh" "$root" >>"$log" 2>&1
 }
 install || { say "another attempt" && sleep 10 && install; } || {
 	tail -n 20 "$log" >&2
 	say "installing the packages failed"
 	exit 1
 }
-rm -f "$root/usr/sbin/policy-rc.d" "$dir/install.sh"
+rm -f "$root/usr/sbin/policy-rc.d" "$dir/install.sh" "$dir/wgetrc"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$packages"
 
 # The user of the cases without root: identifiers of its own, a systemd session from boot on, all controllers.

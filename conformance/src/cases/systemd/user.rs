@@ -17,6 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("systemd/user-limits", "limits, update and daemon-reload of the user's manager", limits),
         case("systemd/user-not-delegated", "a limit whose controller the user was not given is refused", not_delegated)
             .needs_controllers(&["hugetlb"]),
+        case("systemd/user-delegated", "without the flag, in a cgroup that the user's manager delegated", delegated),
         case("systemd/user-verbs", "exec, ps, pause, resume, kill and delete", verbs),
         case(
             "systemd/user-killed",
@@ -117,6 +118,19 @@ fn not_delegated(t: &Test) -> Verdict {
         contains("the error", &output.stderr()?, "hugetlb")?;
     }
     Ok(())
+}
+
+fn delegated(t: &Test) -> Verdict {
+    let b = bundle(t)?.set("/linux/cgroupsPath", json!("OWN/c")).set("/linux/resources/pids", json!({"limit": 70}));
+    says(
+        &b,
+        // Only a cgroup without processes can hand controllers on.
+        "own=$(sed -n 's/^0:://p' /proc/self/cgroup); at=/sys/fs/cgroup$own; mkdir $at/leaf; echo 0 >$at/leaf/cgroup.procs
+         sed -i \"s,OWN/c,$own/c,\" \"$B/config.json\"
+         rt run --detach --bundle \"$B\" --pid-file \"$B/pid\" \"$ID\"; inside | grep -c \"^$own/c\"; cat $at/c/pids.max
+         rt exec \"$ID\" echo runs; rt pause \"$ID\"; grep frozen $at/c/cgroup.events; rt delete --force \"$ID\"; ls -d $at/c 2>&1 | grep -c 'No such'",
+        "1\n70\nruns\nfrozen 1\n1\n",
+    )
 }
 
 fn verbs(t: &Test) -> Verdict {
