@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::write;
 
 use crate::cgroup::{Cgroup, open, unless_gone};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, gone};
 
 /// How often `cgroup.kill` is looked for in a cgroup that is there, before it is believed to lack it.
 const KILL_ATTEMPTS: usize = 16;
@@ -47,7 +47,9 @@ impl Cgroup {
             }
         };
         match write(&file, b"1") {
-            Ok(_) | Err(Errno::ENODEV) => Ok(()),
+            Ok(_) => Ok(()),
+            // Removed since; ENOENT while it is being removed.
+            Err(errno) if gone(errno) => Ok(()),
             Err(Errno::EOPNOTSUPP) => Err(failed(Errno::EOPNOTSUPP, " (the cgroup is threaded)")),
             Err(errno) => Err(failed(errno, "")),
         }
