@@ -545,8 +545,15 @@ fn not_as(metadata: &Metadata, wanted: &str) -> String {
     format!("it is {found}, not a {wanted}")
 }
 
-/// Where in a journal the configuration lies, and the records. `None`: they are not whole.
-fn parts(text: &[u8]) -> Result<Option<(Range<usize>, &[u8])>, &'static str> {
+/// What a journal consists of.
+struct Parts<'t> {
+    /// Where the configuration lies.
+    document: Range<usize>,
+    records: &'t [u8],
+}
+
+/// `None`: it is not whole.
+fn parts(text: &[u8]) -> Result<Option<Parts<'_>>, &'static str> {
     const NOT_OURS: &str = "it does not begin as a journal does";
     let Some(line) = text.iter().position(|byte| *byte == b'\n') else {
         let is_begun = text.iter().zip(HEAD.as_bytes()).all(|(byte, expected)| byte == expected);
@@ -558,7 +565,7 @@ fn parts(text: &[u8]) -> Result<Option<(Range<usize>, &[u8])>, &'static str> {
     let (start, end) = (line + 1, line + 1 + length);
     match text.get(end) {
         None => Ok(None),
-        Some(b'\n') => Ok(Some((start..end, text.get(end + 1..).unwrap_or(&[])))),
+        Some(b'\n') => Ok(Some(Parts { document: start..end, records: text.get(end + 1..).unwrap_or(&[]) })),
         Some(_) => Err("its configuration does not end where it should"),
     }
 }
@@ -611,7 +618,9 @@ fn other_version(line: &[u8]) -> Option<u64> {
 /// The last whole line, and the configuration. `None`: there is no whole line.
 fn read_journal(file: &File, path: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     let mut text = read_all(file, path)?;
-    let Some((document, records)) = parts(&text).map_err(|reason| damaged(path, reason))? else { return Ok(None) };
+    let Some(Parts { document, records }) = parts(&text).map_err(|reason| damaged(path, reason))? else {
+        return Ok(None);
+    };
     let Some(end) = records.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
     let whole = records.get(..end).unwrap_or(&[]);
     let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
@@ -680,7 +689,9 @@ impl Journal {
     /// The configuration that the container was made with. `None`: half made.
     pub(crate) fn document(&self) -> Result<Option<Vec<u8>>> {
         let mut text = read_all(&self.file, &self.path)?;
-        let Some((document, _)) = parts(&text).map_err(|reason| damaged(&self.path, reason))? else { return Ok(None) };
+        let Some(Parts { document, .. }) = parts(&text).map_err(|reason| damaged(&self.path, reason))? else {
+            return Ok(None);
+        };
         text.truncate(document.end);
         text.drain(..document.start);
         Ok(Some(text))

@@ -18,7 +18,8 @@ const EACH: usize = 32;
 pub(crate) fn cases() -> Vec<Case> {
     const LOCKLESS: &str =
         "has no lock: commands meet half-way, which leaves processes, cgroups or state, or waits for ever";
-    let all: [(&'static str, &'static str, fn(&Test) -> Verdict); 13] = [
+    type Run = fn(&Test) -> Verdict;
+    let all: [(&'static str, &'static str, Run); 13] = [
         ("reliability/at-once-create", "create 32 times, with 32 of every other command at once", pairs::<0>),
         ("reliability/at-once-run", "run --detach 32 times, with 32 of every command that follows at once", pairs::<1>),
         ("reliability/at-once-start", "start 32 times, with 32 of every command that follows at once", pairs::<2>),
@@ -37,7 +38,9 @@ pub(crate) fn cases() -> Vec<Case> {
         ("reliability/at-once-ps", "ps 32 times, with 32 of every command that follows at once", pairs::<11>),
         ("reliability/at-once-events", "events --stats 64 times at once", pairs::<12>),
     ];
-    let cases = all.into_iter().map(|(name, doc, run)| case(name, doc, run).differs(Kind::Runc, LOCKLESS));
+    let cases = all
+        .into_iter()
+        .map(|(name, doc, run)| case(name, doc, run).skip(Kind::Runc, LOCKLESS).skip(Kind::Crun, LOCKLESS));
     cases.collect()
 }
 

@@ -379,7 +379,7 @@ fn other_user(t: &Test) -> Verdict {
     let (b, other) = two(t)?;
     for path in [state_file(&b), directory(&b)] {
         chown(&path, Some(USER), Some(USER))?;
-        fs::set_permissions(&path, Permissions::from_mode(0))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o0))?;
     }
     b.is("running")?;
     list_and_exec(&b)?;
