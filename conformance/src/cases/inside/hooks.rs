@@ -250,7 +250,7 @@ fn holder_stopped(t: &Test) -> Verdict {
     kill_process(pid, Signal::STOP)?;
     // It can neither be waited for nor be done without.
     let begun = Instant::now();
-    let holder = format!("is locked by process {}", pid.as_raw_nonzero());
+    let holder = format!("by process {} (", pid.as_raw_nonzero());
     let mut delete = begin(t, t.command(&["delete", "--force", &b.id]))?;
     let pidfd = rustix::process::pidfd_open(Pid::from_child(&delete), rustix::process::PidfdFlags::empty())?;
     check(crate::bundle::readable(&pidfd, PATIENCE * 3)?, || "it waits for ever".to_owned())?;
