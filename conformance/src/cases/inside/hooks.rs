@@ -107,6 +107,11 @@ fn until_it_hangs(b: &Bundle<'_>, by: &str) -> Verdict<std::process::Child> {
         }
     };
     appears(HANGS)?;
+    if b.test.ours() {
+        // It is noted once it runs; until then nobody but the command can end it.
+        let journal = b.test.state_root().join(&b.id).join("state.json");
+        eventually("it is noted", || Ok(fs::read_to_string(&journal)?.contains("\"hook\":{")))?;
+    }
     Ok(child)
 }
 
