@@ -78,7 +78,7 @@ image=$target/guest/$suite
 [ -z "$prepare" ] || exit 0
 
 files="debug/conformance debug/without release/no-frills"
-case $command in *--peer*) files="$files peers/$runtime" ;; esac
+[ "$runtime" = no-frills ] || files="$files peers/$runtime"
 for file in $files; do
 	[ -x "$target/$file" ] || fail "target/$file is missing; see the README beside this script"
 done
