@@ -149,6 +149,10 @@ pub const SOURCE_BATCH: usize = 32;
 /// user namespace. Where namespaces are joined before, they are made by [`Step::Fork`].
 const BORN_INTO: u64 = namespace::USER | namespace::PID;
 
+/// What else is made by clone3(2) where memory is limited: the kernel charges namespaces to the memory cgroup of who makes them, which
+/// is the parent's then, and a network namespace alone takes some 90 KiB.
+const CHARGED: u64 = namespace::NETWORK | namespace::MOUNT | namespace::IPC | namespace::UTS;
+
 /// The namespaces that an exec joins even if the container does not have its own.
 const INHERITABLE: u64 = namespace::CGROUP | namespace::IPC | namespace::UTS | namespace::NETWORK | namespace::MOUNT;
 
@@ -259,8 +263,11 @@ pub fn compile(config: &Config, options: &CompileOptions<'_>) -> Result<Program,
 
 /// As [`compile`], but whether the seccomp profile can be compiled is left to [`Program::filter`].
 pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) -> Result<Program, ConfigError> {
+    let Asked { limits: resources, device_rules } = config.linux.resources.clone();
+    let limits = resources.writes(Target::New).map_err(|error| misfit(RESOURCES, &error))?;
+    let clone_flags = clone_flags(config, &limits);
     let mut steps = Builder::new(config, options);
-    steps.begin();
+    steps.begin(clone_flags);
     steps.attach_root();
     steps.set_names();
     mounts::mount_all(&mut steps)?;
@@ -271,15 +278,13 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
     steps.set_sysctls();
     mounts::restrict(&mut steps);
     process::become_it(&mut steps, Forks::No);
-    let Asked { limits: resources, device_rules } = config.linux.resources.clone();
-    let limits = resources.writes(Target::New).map_err(|error| misfit(RESOURCES, &error))?;
     let device_rules_asked = device_rules.is_some();
     let device_rules = device_rules.unwrap_or_default();
     let device_program = devices::compile_container(&device_rules)
         .map_err(|error| ConfigError::new(Pointer::DEVICE_RULES, error.to_string()))?;
     Ok(Program {
         seccomp: filter::profile(&steps),
-        clone_flags: if forks(config) { 0 } else { config.linux.namespaces & BORN_INTO },
+        clone_flags,
         forks: if forks(config) { Forks::First } else { Forks::No },
         syncs: syncs(config) || !config.linux.net_devices.is_empty(),
         id_maps: id_maps(config)?,
@@ -535,7 +540,8 @@ impl<'a> Builder<'a> {
         self.config.linux.root_propagation.is_some_and(is_shared) && self.config.linux.own() & namespace::USER == 0
     }
 
-    fn begin(&mut self) {
+    /// The beginning, in an init that was born into these namespaces.
+    fn begin(&mut self, born_into: u64) {
         let linux = &self.config.linux;
         if linux.namespaces & namespace::PID == 0 || forks(self.config) {
             self.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
@@ -554,7 +560,7 @@ impl<'a> Builder<'a> {
         }
         // What is made with a namespace, as the queues of the ipc namespace, belongs to who makes it; and while the kernel
         // works at the network namespace, the longest part of a start, the parent goes on.
-        let unshared = linux.namespaces & !BORN_INTO;
+        let unshared = linux.namespaces & !BORN_INTO & !born_into;
         if unshared != 0 {
             self.push(Pointer::NAMESPACES, &Step::Unshare { flags: unshared as u32 });
         }
@@ -675,6 +681,17 @@ impl<'a> Builder<'a> {
         let step = if self.options.no_pivot || !self.has_mounts() { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);
     }
+}
+
+/// The namespaces that clone3 makes. Those that belong to a user namespace are not among them: while that has no mappings, nobody
+/// in it could own what comes with them.
+fn clone_flags(config: &Config, limits: &[Write]) -> u64 {
+    if forks(config) {
+        return 0;
+    }
+    let limits_memory = limits.iter().any(|limit| limit.controller() == Some("memory"));
+    let has_users = config.linux.own() & namespace::USER != 0;
+    config.linux.namespaces & if limits_memory && !has_users { BORN_INTO | CHARGED } else { BORN_INTO }
 }
 
 /// Whether the container's process cannot be the one that clone3 makes: it has to be born into a pid namespace that is

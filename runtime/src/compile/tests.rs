@@ -47,6 +47,38 @@ fn a_rootfs_may_be_anywhere() {
     assert_eq!(compiled(&spec).rootfs(), Path::new("/var/lib/x"));
 }
 
+/// What the kernel makes with namespaces is charged to who makes them.
+#[test]
+fn where_memory_is_limited_clone3_makes_the_namespaces() {
+    let with = |namespaces: &[&str], resources: Value| {
+        let mut spec = spec();
+        spec["linux"]["namespaces"] = namespaces.iter().map(|name| json!({"type": name})).collect();
+        spec["linux"]["resources"] = resources;
+        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        if namespaces.contains(&"user") {
+            spec["linux"]["uidMappings"] = map.clone();
+            spec["linux"]["gidMappings"] = map;
+        }
+        let program = compiled(&spec);
+        let unshared = steps(&program).iter().find_map(|step| match step {
+            Step::Unshare { flags } => Some(u64::from(*flags)),
+            _ => None,
+        });
+        (program.clone_flags, unshared)
+    };
+    let all = ["pid", "network", "mount", "ipc", "uts", "cgroup"];
+    let others = namespace::NETWORK | namespace::MOUNT | namespace::IPC | namespace::UTS;
+    let limit = json!({"memory": {"limit": 1 << 20}});
+    assert_eq!(with(&all, json!({})), (namespace::PID, Some(others | namespace::CGROUP)));
+    assert_eq!(with(&all, json!({"pids": {"limit": 9}})), (namespace::PID, Some(others | namespace::CGROUP)));
+    assert_eq!(with(&all, limit.clone()), (namespace::PID | others, Some(namespace::CGROUP)));
+    assert_eq!(with(&all, json!({"unified": {"memory.max": "1"}})), (namespace::PID | others, Some(namespace::CGROUP)));
+    assert_eq!(with(&["mount", "pid"], limit.clone()), (namespace::PID | namespace::MOUNT, None));
+    // Nobody would own what comes with an ipc namespace in a user namespace that has no mappings yet.
+    let user = with(&["pid", "mount", "ipc", "user"], limit);
+    assert_eq!(user, (namespace::PID | namespace::USER, Some(namespace::MOUNT | namespace::IPC)));
+}
+
 #[test]
 fn options_choose_steps() {
     let config = Config::from_value(&spec()).unwrap();

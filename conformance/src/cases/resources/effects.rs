@@ -1,11 +1,15 @@
 //! What a process feels of its limits.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::json;
 
 use super::{file, with};
-use crate::bundle::Test;
+use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
-use crate::expect::{Verdict, check, contains, same};
+use crate::expect::{Verdict, check, contains, same, skip};
 use crate::kind::Kind;
 
 const MIB: i64 = 1 << 20;
@@ -36,6 +40,13 @@ pub(crate) fn cases() -> Vec<Case> {
             .only(Kind::NoFrills, "the peers start elsewhere"),
         case("resources/too-little-memory-to-start", "the error tells of the limit", too_little)
             .needs_controllers(&["memory"]),
+        case(
+            "resources/least-memory",
+            "/bin/true starts with less memory than with crun, and 256 KiB at most",
+            least_memory,
+        )
+        .needs_controllers(&["memory"])
+        .only(Kind::NoFrills, "it holds ours against crun"),
         case("resources/limited-from-birth", "no process of the container is ever outside of its cgroup", from_birth)
             .needs_controllers(&["memory"])
             .only(Kind::NoFrills, "the peers start elsewhere"),
@@ -108,6 +119,50 @@ fn too_little(t: &Test) -> Verdict {
     let error = "/linux/resources/memory/limit: container init was OOM-killed (memory limit too low?)";
     b.run()?.refuses(t, error, &[])?;
     b.is_gone()
+}
+
+/// The least limit, in KiB, with which the runtime starts the container every time. What the kernel has not yet given back decides
+/// too, so that one try says little.
+fn least(t: &Test, b: &Bundle, runtime: &Path) -> Verdict<u32> {
+    const TRIES: usize = 6;
+    let state = t.path("least");
+    let mut limit = 64;
+    let mut started = 0;
+    while started < TRIES {
+        check(limit <= 8192, || format!("{} never starts", runtime.display()))?;
+        let bytes = limit * 1024;
+        let resources = json!({"memory": {"limit": bytes, "swap": bytes}});
+        let mut config = b.config.clone();
+        config["linux"]["resources"] = resources;
+        fs::write(b.dir.join("config.json"), config.to_string())?;
+        let command = |args: &[&str]| {
+            let mut command = Command::new(runtime);
+            command.arg("--root").arg(&state).args(args);
+            command
+        };
+        let run = command(&["run", "--bundle", &b.dir.to_string_lossy(), &b.id]);
+        if t.output_of(run)?.status == 0 {
+            started += 1;
+        } else {
+            // Of a container that could not be made there may be nothing, or something, with a peer.
+            t.output_of(command(&["delete", "--force", &b.id]))?;
+            (limit, started) = (limit + 4, 0);
+        }
+    }
+    Ok(limit)
+}
+
+fn least_memory(t: &Test) -> Verdict {
+    let b = t.bundle()?.args(&["/bin/true"]);
+    let ours = least(t, &b, &t.runtime)?;
+    check(ours <= 256, || format!("it takes {ours} KiB"))?;
+    let crun = Path::new("target/peers/crun");
+    if !crun.exists() {
+        return skip(format!("no crun in target/peers to hold {ours} KiB against"));
+    }
+    let crun = least(t, &b, &crun.canonicalize()?)?;
+    eprintln!("least memory: {ours} KiB, crun {crun} KiB");
+    check(ours < crun, || format!("it takes {ours} KiB, and {crun} KiB with crun"))
 }
 
 fn from_birth(t: &Test) -> Verdict {

@@ -72,8 +72,7 @@ unsafe fn parse_number(text: *const u8) -> Option<i32> {
 fn run(parent: Fd) -> ! {
     let mut machine = Machine::new(parent);
     machine.step = BEFORE_STEPS;
-    let mut memory = talk::PlanMemory::new();
-    let plan = match machine.prepare(&mut memory) {
+    let plan = match machine.prepare() {
         Ok(plan) => plan,
         Err(failure) => {
             machine.report(failure);
@@ -99,10 +98,10 @@ fn run(parent: Fd) -> ! {
 
 impl Machine<'_> {
     /// Leaves nothing of the parent to the program, then receives the plan.
-    fn prepare<'m>(&mut self, memory: &'m mut talk::PlanMemory) -> kernel::Result<no_frills_plan::Plan<'m>> {
+    fn prepare(&mut self) -> kernel::Result<no_frills_plan::Plan<'static>> {
         kernel::close_on_exec_from(self.parent)?;
         kernel::unblock_signals()?;
-        talk::receive_plan(self.parent, memory, &mut self.sources)
+        talk::receive_plan(self.parent, &mut self.sources)
     }
 
     fn report(&mut self, failure: kernel::Failure) {

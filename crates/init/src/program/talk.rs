@@ -1,5 +1,6 @@
 //! The conversation with the parent: datagrams with descriptors attached.
 
+use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, size_of};
 
 use no_frills_plan::{Kind, MESSAGE_MAX, Message, Plan, call};
@@ -64,20 +65,18 @@ impl Sources {
 /// The parent said something that no parent of ours says.
 const PROTOCOL: Failure = Failure { call: call::RECVMSG, errno: errno::EPROTO };
 
-/// Where the plan is put: on the stack when it is short, as it is for nearly every container.
-pub(crate) struct PlanMemory {
-    near: MaybeUninit<[u8; NEAR]>,
-}
+/// Where the plan is put when it is short, as it is for nearly every container. Not on the stack: the compiler has every page of
+/// a large frame touched, and each page that is touched is charged to the container.
+static NEAR_MEMORY: Near = Near(UnsafeCell::new([0; NEAR]));
+
+struct Near(UnsafeCell<[u8; NEAR]>);
+
+// SAFETY: init has one thread.
+unsafe impl Sync for Near {}
 
 const NEAR: usize = 32 * 1024;
 /// `Kind`, `call`, padding, `step`, `errno`, `detail`, padding.
 const HEAD: usize = 24;
-
-impl PlanMemory {
-    pub(crate) const fn new() -> PlanMemory {
-        PlanMemory { near: MaybeUninit::uninit() }
-    }
-}
 
 #[repr(C)]
 struct ControlHeader {
@@ -132,9 +131,10 @@ fn receive_into<const N: usize>(
 }
 
 /// Receives the plan in one or more datagrams; the first brings the sources.
-pub(crate) fn receive_plan<'m>(socket: Fd, memory: &'m mut PlanMemory, sources: &mut Sources) -> Result<Plan<'m>> {
+/// There is one plan: this is called once.
+pub(crate) fn receive_plan(socket: Fd, sources: &mut Sources) -> Result<Plan<'static>> {
     let mut head = [0; HEAD];
-    let near = memory.near.as_mut_ptr() as usize;
+    let near = NEAR_MEMORY.0.get() as usize;
     let (length, count) = receive_into(socket, &mut head, (near, NEAR), &mut sources.fds)?;
     sources.count = count;
     if length == 0 {
@@ -161,8 +161,8 @@ pub(crate) fn receive_plan<'m>(socket: Fd, memory: &'m mut PlanMemory, sources: 
     if have != total {
         return Err(PROTOCOL);
     }
-    // SAFETY: `total` bytes from `base` were received; the memory lives as long as 'm or is never unmapped.
-    let bytes: &'m [u8] = unsafe { core::slice::from_raw_parts(base as *const u8, total) };
+    // SAFETY: `total` bytes from `base` were received; nobody writes to the memory any more, and it is never unmapped.
+    let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(base as *const u8, total) };
     Plan::decode(bytes).map_err(|_| PROTOCOL)
 }
 
