@@ -200,6 +200,9 @@ impl Attempt<'_> {
                 (Some(cgroup), None) => launch.make_cgroup(cgroup)?,
                 (None, None) => None,
             };
+            if let Some(dir) = &cgroup_dir {
+                launch.give_cgroup(dir)?;
+            }
             if let Some(class) = &mut launch.class {
                 class.make()?;
             }
@@ -379,6 +382,20 @@ impl Launch<'_> {
         let (later, now): (Vec<_>, Vec<_>) = limits.iter().partition(|limit| limit.limits_births());
         self.later_limits = later.into_iter().cloned().collect();
         dir.apply(now).map_err(Error::limit(RESOURCES))
+    }
+
+    /// Lets the container manage its cgroup, if it is to.
+    fn give_cgroup(&self, dir: &no_frills_cgroups::Dir) -> Result<()> {
+        let Some(owner) = self.program.cgroup_owner else { return Ok(()) };
+        // Of what is made here the owner is known.
+        if owner == nix::unistd::geteuid().as_raw() && !dir.existed() {
+            return Ok(());
+        }
+        match dir.give_to(owner) {
+            // Who may not give it away keeps it.
+            Err(error) if error.errno() == Some(Errno::EPERM) && is_limited()? => Ok(()),
+            result => result.map_err(Error::cgroup),
+        }
     }
 
     /// Whether it was the limit of memory that kept the container from starting.

@@ -2,6 +2,7 @@
 
 mod apparmor;
 mod at_once;
+mod cgroups;
 mod clocks;
 mod commands;
 mod devices;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         exec::cases(),
         commands::cases(),
         freezer::cases(),
+        cgroups::cases(),
         events::cases(),
         security::cases(),
         seccomp::cases(),

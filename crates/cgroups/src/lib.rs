@@ -50,6 +50,7 @@ pub mod systemd;
 mod cgroup;
 mod cgroups_path;
 mod controllers;
+mod delegate;
 mod dir;
 mod error;
 mod events;

@@ -19,6 +19,7 @@ system_calls! {
     // Since Linux 5.8, with flags.
     "faccessat" = SYS_faccessat2
     "fchmod" = SYS_fchmod
+    "fchownat" = SYS_fchownat
     "fcntl" = SYS_fcntl
     "flock" = SYS_flock
     "fork" = SYS_fork

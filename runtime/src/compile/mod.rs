@@ -36,7 +36,7 @@ use no_frills_plan::{KEPT_MAX, PlanBuilder, Step, Text, attach, join};
 
 use crate::config::{
     Asked, Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES,
-    NetDevice, Process, Propagation, RESOURCES, Scheduler, Seccomp, is_mapped, misfit, namespace, propagation,
+    NetDevice, Process, Propagation, RESOURCES, Scheduler, Seccomp, attr, is_mapped, misfit, namespace, propagation,
 };
 pub(crate) use filter::{Filtered, compile_profile};
 pub(crate) use hook::compile_hook;
@@ -198,6 +198,8 @@ pub struct Program {
     pub(crate) ready: u32,
     /// Where the container's cgroup lies; `None`: it is there.
     pub cgroup: Option<CgroupsPath>,
+    /// Whom on the host the container's cgroup is given to; `None`: it stays the caller's.
+    pub(crate) cgroup_owner: Option<u32>,
     /// The limits of `resources`.
     pub resources: Resources,
     /// What is written for them to the files of a new cgroup, in this order.
@@ -293,6 +295,7 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
         pointers: steps.pointers,
         ready: steps.ready,
         cgroup: Some(cgroup(config, options)?),
+        cgroup_owner: cgroup_owner(config),
         resources,
         limits,
         device_rules,
@@ -366,6 +369,7 @@ fn joining(steps: Builder<'_>, forks: Forks) -> Program {
         pointers: steps.pointers,
         ready: steps.ready,
         cgroup: None,
+        cgroup_owner: None,
         resources: Resources::default(),
         limits: Vec::new(),
         device_rules: Vec::new(),
@@ -746,6 +750,28 @@ fn id_map(mappings: &[IdMapping], pointer: Pointer) -> Result<String, ConfigErro
         return Err(ConfigError::new(pointer, format!("{} bytes of maps, the kernel takes {TEXT_MAX}", map.len())));
     }
     Ok(map)
+}
+
+/// The user of the process, as the host knows it, if the container is to manage its cgroup: it has a cgroup namespace of its
+/// own and can write to the file system ("Cgroup ownership" in the specification).
+fn cgroup_owner(config: &Config) -> Option<u32> {
+    let linux = &config.linux;
+    let is_writable = |mount: &Mount| {
+        mount.source == "cgroup"
+            && mount.destination == "/sys/fs/cgroup"
+            && mount.attributes.and(mount.recursive_attributes).set & attr::RDONLY == 0
+    };
+    if linux.namespaces & namespace::CGROUP == 0 || !config.mounts.iter().any(is_writable) {
+        return None;
+    }
+    let uid = config.process.user.uid;
+    if linux.own() & namespace::USER == 0 {
+        return Some(uid);
+    }
+    // Of one that is joined they may not be known.
+    let of =
+        linux.uid_mappings.iter().find(|map| uid.checked_sub(map.container).is_some_and(|offset| offset < map.size));
+    of.and_then(|map| map.host.checked_add(uid - map.container))
 }
 
 fn cgroup(config: &Config, options: &CompileOptions<'_>) -> Result<CgroupsPath, ConfigError> {

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::bundle::{Bundle, Output, Test};
 use crate::case::{Case, case};
+use crate::cases::cgroups::writable;
 use crate::expect::{Verdict, check, contains, lacks, same};
 use crate::features::Feature;
 use crate::kind::Kind;
@@ -37,6 +38,11 @@ pub(crate) fn cases() -> Vec<Case> {
         case("systemd/delete", "delete of a container that runs or has ended leaves neither scope nor cgroup", delete),
         case("systemd/failed", "a create that fails leaves no unit, not even a failed one", failed),
         case("systemd/killed", "a scope whose processes were killed for want of memory is gone after delete", killed),
+        case(
+            "systemd/owner",
+            "root of a user namespace owns the cgroup, and of the files those that the kernel says",
+            owner,
+        ),
         case("systemd/devices", "rules for devices hold, also after daemon-reload", devices),
         case("systemd/interrupted", "delete --force clears up after a create that was killed", interrupted)
             .only(Kind::NoFrills, "peers keep no record of what they are about to make"),
@@ -279,6 +285,17 @@ fn killed(t: &Test) -> Verdict {
         .sh("x=xxxxxxxx; while :; do x=$x$x; done")
         .set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}));
     says(&b, "run; until rt state \"$ID\" | grep -q stopped; do :; done; rt delete \"$ID\"; left", "")
+}
+
+fn owner(t: &Test) -> Verdict {
+    let b =
+        writable(bundle(t)?.user_namespace(100_000, 65536))?.set("/linux/resources/memory", json!({"limit": 64 << 20}));
+    says(
+        &b,
+        "run; cd \"/sys/fs/cgroup$(inside)\"; stat -c '%n %u' . cgroup.procs cgroup.subtree_control memory.max
+         rt delete --force \"$ID\"; left",
+        ". 100000\ncgroup.procs 100000\ncgroup.subtree_control 100000\nmemory.max 0\n",
+    )
 }
 
 fn devices(t: &Test) -> Verdict {
