@@ -239,11 +239,7 @@ impl Attempt<'_> {
                 scope.attach(launch.init.pid())?;
             }
             launch.init.provide()?;
-            if let Some(scope) = &mut launch.scope {
-                scope.end_placeholder()?;
-                scope.set(&launch.later_limits)?;
-            }
-            if let Some(dir) = &cgroup_dir {
+            if let (Some(dir), None) = (&cgroup_dir, &launch.scope) {
                 dir.apply(&launch.later_limits).map_err(Error::limit(RESOURCES))?;
             }
             // While init is at work: it needs no device but those that every container may use, and the
@@ -266,6 +262,7 @@ impl Attempt<'_> {
                 launch.init.follow(Kind::Ready)?;
                 launch.set_devices(cgroup_dir.as_ref())?;
             }
+            launch.release_scope(cgroup_dir.as_ref())?;
             match goal {
                 Goal::Running => {
                     launch.write_pid_file()?;
@@ -396,6 +393,16 @@ impl Launch<'_> {
             Err(error) if error.errno() == Some(Errno::EPERM) && is_limited()? => Ok(()),
             result => result.map_err(Error::cgroup),
         }
+    }
+
+    /// Leaves the scope to the container. Until init is ready the placeholder stays: systemd takes a scope away as soon as nobody is in
+    /// it, and with it what tells that init was killed for lack of memory. Limits that count the placeholder wait for its end.
+    fn release_scope(&mut self, dir: Option<&no_frills_cgroups::Dir>) -> Result<()> {
+        let Some(scope) = &mut self.scope else { return Ok(()) };
+        self.init.follow(Kind::Ready)?;
+        scope.end_placeholder()?;
+        scope.set(&self.later_limits)?;
+        dir.map_or(Ok(()), |dir| dir.apply(&self.later_limits).map_err(Error::limit(RESOURCES)))
     }
 
     /// Whether it was the limit of memory that kept the container from starting.

@@ -1,20 +1,22 @@
 //! A container's cgroup as systemd makes it.
 //!
 //! systemd makes a scope around a process that is there. So that the container's own is born into its cgroup as ever, an
-//! init that waits for a plan which never comes is that process, until the container's is born ([`Making::start`]).
+//! init that waits for a plan which never comes is that process, until the container's is ready ([`Making::start`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use no_frills_cgroups::resources::Write;
 use no_frills_cgroups::systemd::{Manager, PERIOD, Property, Scope, properties};
 use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
 use no_frills_sys::socket;
 use no_frills_sys::spawn::{Child, Executable, Failure, Spawn, spawn};
 
+use crate::compile::Pointer;
 use crate::config::{Config, ConfigError, RESOURCES, escape};
 use crate::error::{Error, Result};
-use crate::init::kill_and_reap;
+use crate::init::{kill_and_reap, write_proc};
 use crate::members::is_limited;
 use crate::state::Unit;
 
@@ -29,7 +31,7 @@ pub(crate) struct Making {
     subgroup: Option<String>,
     hierarchy: Hierarchy,
     manager: Manager,
-    /// Who is in it until the container's process is.
+    /// Who is in it until the container's process is ready.
     placeholder: Option<(Child, OwnedFd)>,
     /// Whether there is something to be stopped.
     begun: bool,
@@ -85,6 +87,13 @@ impl Making {
         })?;
         let pid = child.pid;
         self.placeholder = Some((child, ours));
+        if limits.iter().any(|limit| limit.controller() == Some("memory")) {
+            // Not in the place of the container's, or with it (memory.oom.group). Who may not say so has it killed, too.
+            match write_proc(pid, "oom_score_adj", b"-1000", Pointer::NO_SETTING) {
+                Err(Error::System { errno: Errno::EACCES | Errno::EPERM, .. }) => {}
+                written => written?,
+            }
+        }
         let mut asked = properties(limits, PERIOD);
         asked.extend_from_slice(&self.annotated);
         let description = format!("no-frills container {id}");
@@ -115,7 +124,7 @@ impl Making {
         self.manager.set(&self.scope.unit, &properties(limits, PERIOD)).map_err(Error::limit(RESOURCES))
     }
 
-    /// The container's process is there.
+    /// The container's process is there, and ready.
     pub(crate) fn end_placeholder(&mut self) -> Result<()> {
         self.placeholder.take().map_or(Ok(()), |(child, _)| kill_and_reap(&child))
     }

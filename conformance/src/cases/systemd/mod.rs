@@ -39,6 +39,12 @@ pub(crate) fn cases() -> Vec<Case> {
         case("systemd/failed", "a create that fails leaves no unit, not even a failed one", failed),
         case("systemd/killed", "a scope whose processes were killed for want of memory is gone after delete", killed),
         case(
+            "systemd/too-little-memory",
+            "the error of a create that is short of memory says so, every time",
+            too_little,
+        )
+        .only(Kind::NoFrills, "it is about the words"),
+        case(
             "systemd/owner",
             "root of a user namespace owns the cgroup, and of the files those that the kernel says",
             owner,
@@ -285,6 +291,18 @@ fn killed(t: &Test) -> Verdict {
         .sh("x=xxxxxxxx; while :; do x=$x$x; done")
         .set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}));
     says(&b, "run; until rt state \"$ID\" | grep -q stopped; do :; done; rt delete \"$ID\"; left", "")
+}
+
+fn too_little(t: &Test) -> Verdict {
+    // Killed in the middle, and at once; alone, and with all that are in the cgroup.
+    for (limit, group) in [(100 << 10, "0"), (16 << 10, "0"), (100 << 10, "1")] {
+        let b = bundle(t)?
+            .set("/linux/resources/memory", json!({"limit": limit, "swap": limit}))
+            .set("/linux/resources/unified", json!({"memory.oom.group": group}));
+        let text = "for i in 1 2 3 4 5 6; do sd create --bundle \"$B\" \"$ID\" 2>&1 | grep -o 'container init was OOM-killed'; done; left";
+        says(&b, text, &"container init was OOM-killed\n".repeat(6))?;
+    }
+    Ok(())
 }
 
 fn owner(t: &Test) -> Verdict {
