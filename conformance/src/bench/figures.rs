@@ -35,7 +35,7 @@ pub(crate) struct Life {
     /// `exec` of /bin/true meanwhile.
     pub(crate) exec: Spread,
     /// `pause` and `resume` meanwhile.
-    pub(crate) freezer: [Spread; 2],
+    pub(crate) later: [Spread; 3],
 }
 
 /// Times in microseconds.
@@ -69,7 +69,7 @@ impl Figures {
                 commands: samples.commands.each_ref().map(|times| Spread::of(times)),
                 death: Spread::of(&samples.death),
                 exec: Spread::of(&samples.exec),
-                freezer: samples.freezer.each_ref().map(|times| Spread::of(times)),
+                later: samples.later.each_ref().map(|times| Spread::of(times)),
             }),
             counts: counts.0,
             exec_counts: counts.1,

@@ -17,7 +17,7 @@ use crate::world::{self, Payload, Tool, World};
 pub(crate) const COMMANDS: [&str; 5] = ["create", "start", "state", "kill", "delete"];
 
 /// Commands on the container while it runs.
-pub(crate) const FREEZER: [&str; 2] = ["pause", "resume"];
+pub(crate) const LATER: [&str; 3] = ["update", "pause", "resume"];
 
 /// Rounds whose times do not count.
 const WARM_UP: usize = 5;
@@ -32,8 +32,8 @@ pub(crate) struct Samples {
     pub(crate) life: Vec<f64>,
     /// `exec` in the container while it runs, in no sum; empty for the floor.
     pub(crate) exec: Vec<f64>,
-    /// As FREEZER, in no sum; empty for the floor.
-    pub(crate) freezer: [Vec<f64>; 2],
+    /// As LATER, in no sum; empty for the floor.
+    pub(crate) later: [Vec<f64>; 3],
     /// From the end of `kill` to the death, in no sum.
     pub(crate) death: Vec<f64>,
 }
@@ -65,7 +65,7 @@ impl Samples {
         }
         self.life.extend(other.life);
         self.exec.extend(other.exec);
-        for (mine, theirs) in self.freezer.iter_mut().zip(other.freezer) {
+        for (mine, theirs) in self.later.iter_mut().zip(other.later) {
             mine.extend(theirs);
         }
         self.death.extend(other.death);
@@ -97,9 +97,14 @@ fn one_round(world: &World, tool: &Tool, settle: Duration) -> Result<Samples, St
         .map_err(|why| format!("{}: state: {why}", tool.name))?;
     pause();
     once.exec.push(time(world, world.exec(tool))?);
-    for (list, name) in once.freezer.iter_mut().zip(FREEZER) {
+    for (list, name) in once.later.iter_mut().zip(LATER) {
         pause();
-        list.push(time(world, command(world, tool, name))?);
+        let mut later = world.runtime(tool, name);
+        if *name == *"update" {
+            later.arg("--resources").arg(world.limits());
+        }
+        later.arg(world::id(tool));
+        list.push(time(world, later)?);
     }
     pause();
     let mut kill = command(world, tool, "kill");

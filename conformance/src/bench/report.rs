@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::counts::Counts;
 use crate::figures::{Figures, Life, Spread, ToolFigures};
-use crate::measure::{COMMANDS, FREEZER};
+use crate::measure::{COMMANDS, LATER};
 
 pub(crate) fn table(figures: &Figures) -> String {
     // Writing to a String cannot fail, so its results are gathered here.
@@ -71,13 +71,13 @@ fn write_table(text: &mut String, figures: &Figures) -> std::fmt::Result {
         ratios(text, figures, life.exec.median, |other| other.life.as_ref().map(|life| life.exec.median))?;
     }
 
-    for (index, name) in FREEZER.iter().enumerate() {
-        let median = |life: &Life| life.freezer.get(index).map_or(f64::NAN, |spread| spread.median);
+    for (index, name) in LATER.iter().enumerate() {
+        let median = |life: &Life| life.later.get(index).map_or(f64::NAN, |spread| spread.median);
         writeln!(text, "\n{name} of a running container, milliseconds")?;
         write!(text, "{:12} {:>8} {:>8} {:>8}", "", "median", "p10", "p90")?;
         headings(text, figures, |other| other.life.is_some())?;
         for (tool, life) in lives(figures) {
-            if let Some(spread) = life.freezer.get(index) {
+            if let Some(spread) = life.later.get(index) {
                 write!(text, "{:12} {}", tool.name, times(*spread))?;
                 ratios(text, figures, spread.median, |other| other.life.as_ref().map(median))?;
             }
@@ -160,15 +160,15 @@ fn tool_json(figures: &Figures, tool: &ToolFigures) -> Value {
             ratios_json(figures, life.exec.median, |other| other.life.as_ref().map(|life| life.exec.median));
         exec
     });
-    let freezer = tool.life.as_ref().map(|life| {
+    let later = tool.life.as_ref().map(|life| {
         let of = |(index, name): (usize, &&str)| {
-            let time = |life: &Life| life.freezer.get(index).copied();
+            let time = |life: &Life| life.later.get(index).copied();
             let spread = time(life)?;
             let theirs = |other: &ToolFigures| other.life.as_ref().and_then(time).map(|spread| spread.median);
             let value = json!({"time": spread_json(spread), "ratios": ratios_json(figures, spread.median, theirs)});
             Some(((*name).to_owned(), value))
         };
-        FREEZER.iter().enumerate().filter_map(of).collect::<serde_json::Map<String, Value>>()
+        LATER.iter().enumerate().filter_map(of).collect::<serde_json::Map<String, Value>>()
     });
     let mut json = json!({
         "name": tool.name,
@@ -177,7 +177,7 @@ fn tool_json(figures: &Figures, tool: &ToolFigures) -> Value {
         "run_ratios": ratios_json(figures, tool.run.median, |other| Some(other.run.median)),
         "lifecycle": life,
         "exec": exec,
-        "freezer": freezer,
+        "later": later,
     });
     if let (Value::Object(json), Value::Object(counts)) = (&mut json, counts_json(&tool.counts)) {
         json.extend(counts);

@@ -94,6 +94,9 @@ impl World {
         let base = self.dir.join("busybox");
         rootfs::make_base(&base)?;
         rootfs::make(&self.rootfs(), &base).map_err(|e| format!("making the rootfs: {e}"))?;
+        // In files that every cgroup has, whatever controllers there are.
+        fs::write(self.limits(), r#"{"unified": {"cgroup.max.depth": "100", "cgroup.max.descendants": "1000"}}"#)
+            .map_err(|e| format!("{}: {e}", self.limits().display()))?;
         for tool in &self.tools {
             for payload in Payload::ALL {
                 let bundle = self.bundle(tool, payload);
@@ -123,6 +126,11 @@ impl World {
 
     pub(crate) fn rootfs(&self) -> PathBuf {
         self.dir.join("rootfs")
+    }
+
+    /// What `update` changes.
+    pub(crate) fn limits(&self) -> PathBuf {
+        self.scratch("limits.json")
     }
 
     pub(crate) fn scratch(&self, name: &str) -> PathBuf {

@@ -53,6 +53,13 @@ pub(crate) fn cases() -> Vec<Case> {
             races_kill,
         )
         .only(Kind::NoFrills, "peers leave a frozen cgroup now and then"),
+        case(
+            "freezer/races-pause",
+            "of two pauses at once one is refused; a pause and a resume are as one after the other",
+            races_pause,
+        )
+        .skip(Kind::Runc, "keeps no lock: both may be done")
+        .skip(Kind::Crun, "takes both for done"),
         case("freezer/races-delete", "pause and delete --force at once leave nothing", races_delete),
     ]
 }
@@ -367,6 +374,31 @@ fn races_kill(t: &Test) -> Verdict {
         b.verb("delete", &[])?.exits(0)?;
     }
     Ok(())
+}
+
+fn races_pause(t: &Test) -> Verdict {
+    let b = t.bundle()?.running_idle()?;
+    let quiet = |verb: &str| t.command(&[verb, &b.id]).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
+    let deadline = Instant::now() + LONG_ENOUGH;
+    while Instant::now() < deadline {
+        let mut both = [quiet("pause")?, quiet("pause")?];
+        let mut done = 0;
+        for pause in &mut both {
+            done += i32::from(code(pause.wait()?) == 0);
+        }
+        same("pauses that were done", done, 1)?;
+        b.is("paused")?;
+        let (mut resumed, mut pause) = (quiet("resume")?, quiet("pause")?);
+        same("status of resume", code(resumed.wait()?), 0)?;
+        // After it, or refused before it.
+        let paused = code(pause.wait()?) == 0;
+        b.is(if paused { "paused" } else { "running" })?;
+        frozen(&b, paused)?;
+        if paused {
+            resume(&b)?;
+        }
+    }
+    b.kill_and_delete()
 }
 
 fn races_delete(t: &Test) -> Verdict {

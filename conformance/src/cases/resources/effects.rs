@@ -125,8 +125,10 @@ fn too_little(t: &Test) -> Verdict {
 /// too, so that one try says little.
 fn least(t: &Test, b: &Bundle, runtime: &Path) -> Verdict<u32> {
     const TRIES: usize = 6;
+    const STEP: u32 = 8;
     let state = t.path("least");
-    let mut limit = 64;
+    // What the program itself and the mounts take.
+    let mut limit = 128;
     let mut started = 0;
     while started < TRIES {
         check(limit <= 8192, || format!("{} never starts", runtime.display()))?;
@@ -146,7 +148,7 @@ fn least(t: &Test, b: &Bundle, runtime: &Path) -> Verdict<u32> {
         } else {
             // Of a container that could not be made there may be nothing, or something, with a peer.
             t.output_of(command(&["delete", "--force", &b.id]))?;
-            (limit, started) = (limit + 4, 0);
+            (limit, started) = (limit + STEP, 0);
         }
     }
     Ok(limit)
@@ -161,7 +163,7 @@ fn least_memory(t: &Test) -> Verdict {
         return skip(format!("no crun in target/peers to hold {ours} KiB against"));
     }
     let crun = least(t, &b, &crun.canonicalize()?)?;
-    eprintln!("least memory: {ours} KiB, crun {crun} KiB");
+    eprintln!("{}: {ours} KiB, crun: {crun} KiB", b.id);
     check(ours < crun, || format!("it takes {ours} KiB, and {crun} KiB with crun"))
 }
 

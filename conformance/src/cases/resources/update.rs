@@ -1,13 +1,15 @@
 //! `update`.
 
 use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::{file, files, with};
-use crate::bundle::{Bundle, Test};
+use crate::bundle::{Bundle, Test, code};
 use crate::case::{Case, case};
-use crate::expect::{Verdict, check, contains, same};
+use crate::expect::{Verdict, check, contains, contains_one, same, some};
 use crate::kind::Kind;
 
 const MIB: i64 = 1 << 20;
@@ -54,6 +56,19 @@ pub(crate) fn cases() -> Vec<Case> {
         case("update/half-done", "the error tells what was changed before it", half_done)
             .needs_controllers(&["hugetlb"])
             .only(Kind::NoFrills, "it is about the words"),
+        case("update/races-update", "of two at once the last one counts, as a whole", races_update)
+            .skip(Kind::Runc, "keeps no lock: what is left may be of both")
+            .skip(Kind::Crun, "keeps no lock: what is left may be of both"),
+        case("update/races-load", "while the container forks and is entered, paused and resumed", races_load)
+            .skip(Kind::Runc, "an exec of 1.3.6 is frozen half-way")
+            .skip(Kind::Crun, "an exec of 1.28 is frozen half-way"),
+        case("update/races-kill", "update and SIGKILL at once: done, or refused as after the end", races_kill)
+            .skip(Kind::Crun, "changes a stopped container all the same"),
+        case(
+            "update/races-delete",
+            "update and delete --force at once: done or refused, and nothing is left",
+            races_delete,
+        ),
         case("update/stopped", "a stopped container cannot be changed", stopped)
             .known_failure(Kind::Crun, "changes it all the same"),
         case("update/unknown", "nor one that is not there", |t| {
@@ -262,6 +277,111 @@ fn half_done(t: &Test) -> Verdict {
     contains("stderr", &output.stderr()?, "(already changed: hugetlb.2MB.max, hugetlb.2MB.rsvd.max)")?;
     same("hugetlb.2MB.max", file(&b, "hugetlb.2MB.max")?.as_str(), "4194304")?;
     b.is("running")
+}
+
+/// Two files that every cgroup has.
+fn pair(number: usize) -> Value {
+    json!({"unified": {"cgroup.max.depth": number.to_string(), "cgroup.max.descendants": number.to_string()}})
+}
+
+/// An update by a file of this name, not waited for.
+fn begin(b: &Bundle, name: &str, resources: &Value) -> Verdict<Child> {
+    let path = b.dir.join(name);
+    fs::write(&path, resources.to_string())?;
+    let mut command = b.test.command(&["update", "--resources", &path.to_string_lossy(), &b.id]);
+    let errors = fs::File::create(b.dir.join(format!("{name}.err")))?;
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn()?)
+}
+
+/// It was done, or refused as a container is that has ended or is gone.
+fn done_or_refused(b: &Bundle, name: &str, mut update: Child) -> Verdict<bool> {
+    let done = update.wait()?.success();
+    let errors = fs::read_to_string(b.dir.join(format!("{name}.err")))?;
+    if done || !b.test.ours() {
+        return Ok(done);
+    }
+    contains_one("update", &errors, &["container not running", "container does not exist"])?;
+    Ok(done)
+}
+
+const LONG_ENOUGH: Duration = Duration::from_secs(3);
+
+fn races_update(t: &Test) -> Verdict {
+    let b = t.bundle()?.running_idle()?;
+    let deadline = Instant::now() + LONG_ENOUGH;
+    let mut last = [0, 0];
+    for round in 1.. {
+        if Instant::now() > deadline {
+            break;
+        }
+        let numbers = [round * 2, round * 2 + 1];
+        let updates = [begin(&b, "a", &pair(numbers[0]))?, begin(&b, "b", &pair(numbers[1]))?];
+        for mut update in updates {
+            check(update.wait()?.success(), || "update failed".to_owned())?;
+        }
+        let (depth, descendants) = (file(&b, "cgroup.max.depth")?, file(&b, "cgroup.max.descendants")?);
+        same("depth and descendants", &depth, &descendants)?;
+        let winner = numbers.iter().position(|number| depth == number.to_string());
+        last[some("one of both", winner)?] += 1;
+    }
+    check(last[0] + last[1] > 5, || format!("{last:?}"))?;
+    b.kill_and_delete()
+}
+
+fn races_load(t: &Test) -> Verdict {
+    let b = t.bundle()?.sh("while :; do true & true & wait; done");
+    b.create()?;
+    b.start()?;
+    let quiet =
+        |args: &[&str]| t.command(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let deadline = Instant::now() + LONG_ENOUGH;
+    for round in 1.. {
+        if Instant::now() > deadline {
+            break;
+        }
+        let mut exec = quiet(&["exec", &b.id, "true"])?;
+        let mut pause = quiet(&["pause", &b.id])?;
+        let update = begin(&b, "a", &pair(round))?;
+        same("status of pause", code(pause.wait()?), 0)?;
+        b.verb("resume", &[])?.exits(0)?;
+        check(done_or_refused(&b, "a", update)?, || "update failed".to_owned())?;
+        // Refused, when it came while the container was paused.
+        exec.wait()?;
+        same("cgroup.max.depth", file(&b, "cgroup.max.depth")?, round.to_string())?;
+    }
+    b.is("running")?;
+    b.kill_and_delete()
+}
+
+fn races_kill(t: &Test) -> Verdict {
+    let deadline = Instant::now() + LONG_ENOUGH;
+    while Instant::now() < deadline {
+        let b = t.bundle()?.running_idle()?;
+        let update = begin(&b, "a", &pair(7))?;
+        b.verb("kill", &["KILL"])?.exits(0)?;
+        same("status", b.ended()?, 137)?;
+        let done = done_or_refused(&b, "a", update)?;
+        b.is("stopped")?;
+        let depth = file(&b, "cgroup.max.depth")?;
+        check(!done || depth == "7", || format!("done, but {depth}"))?;
+        b.verb("delete", &[])?.exits(0)?;
+        check(!b.cgroup_dir().exists(), || "the cgroup is left".to_owned())?;
+    }
+    Ok(())
+}
+
+fn races_delete(t: &Test) -> Verdict {
+    let deadline = Instant::now() + LONG_ENOUGH;
+    while Instant::now() < deadline {
+        let b = t.bundle()?.running_idle()?;
+        let update = begin(&b, "a", &pair(7))?;
+        b.delete_force()?;
+        b.ended()?;
+        done_or_refused(&b, "a", update)?;
+        check(!b.cgroup_dir().exists(), || "the cgroup is left".to_owned())?;
+        b.is_gone()?;
+    }
+    Ok(())
 }
 
 fn stopped(t: &Test) -> Verdict {
