@@ -411,7 +411,15 @@ impl Container {
                 record,
                 id,
             };
-            inside.run(Moment::StartContainer, status, &note)?;
+            inside.run(Moment::StartContainer, status, &note).map_err(|error| {
+                match (error, ProcessStat::is_ending(self.pid())) {
+                    // A hook cannot enter a container that has ended.
+                    (Error::Hook { pointer, path, reason, said }, Ok(true)) => {
+                        Error::Hook { pointer, path, reason: format!("{reason}: the container has stopped"), said }
+                    }
+                    (error, _) => error,
+                }
+            })?;
         }
         self.start_program(journal, record)?;
         if hooks.of(Moment::Poststart).is_empty() {

@@ -26,7 +26,7 @@ use crate::console;
 use crate::container::{ExitStatus, wait_once};
 use crate::error::{Error, Result};
 use crate::hooks::Told;
-use crate::init::{Descriptors, Init, kill_and_reap, open_first};
+use crate::init::{Descriptors, Init, open_first};
 use crate::launch::{explain_spawn, write_pid_file};
 use crate::members::may_not_set_groups;
 use crate::security;
@@ -263,7 +263,7 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
     };
     let outcome = steps(&mut conversation);
     let outcome = outcome.map_err(|error| {
-        let killed = conversation.child.take().map_or(Ok(()), |child| kill_and_reap(&child));
+        let killed = conversation.abandon();
         error.and_cleanup(killed.and(written.map_or(Ok(()), |path| remove_file(path))))
     });
     outcome?;

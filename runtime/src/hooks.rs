@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::compile::{CompileOptions, compile_hook};
 use crate::config::{Config, Hook, Hooks, Moment};
 use crate::error::{Error, Explained, Result};
-use crate::init::{Descriptors, Init, kill_and_reap, open_first};
+use crate::init::{Descriptors, Init, open_first};
 use crate::launch::explain_spawn;
 use crate::state::{Journal, Process, ProcessStat, Record, Status};
 
@@ -170,11 +170,9 @@ impl Inside<'_> {
             // It has no filter.
             init.run(stat.ignored_signals.into(), &Told::new(self.record, self.id, status, Some(self.pid)))
         };
-        let outcome = become_it();
-        match (init.child.take(), outcome) {
-            (Some(child), Ok(())) => Ok(child),
-            (Some(child), Err(error)) => Err(error.and_cleanup(kill_and_reap(&child))),
-            (None, outcome) => Err(outcome.err().unwrap_or(Error::NotRunning)),
+        match become_it() {
+            Ok(()) => init.child.take().ok_or(Error::NotRunning),
+            Err(error) => Err(error.and_cleanup(init.abandon())),
         }
     }
 }
@@ -230,6 +228,7 @@ fn start_here(hook: &Hook, bundle: &Path, streams: [BorrowedFd<'_>; 3]) -> std::
             environment: &environment.iter().map(CString::as_c_str).collect::<Vec<_>>(),
             namespaces: 0,
             keep_capabilities: false,
+            leads_group: false,
             cgroup: None,
             descriptors: &[(stdin, 0), (stdout, 1), (stderr, 2)],
             apart: Some(Apart { directory }),
@@ -374,7 +373,8 @@ fn converse(
         Ok(Exit::Code(0)) => Ok(()),
         Ok(Exit::Code(status)) => Err(format!("exit status {status}")),
         Ok(Exit::Signal(signal)) => Err(format!("killed by signal {signal}")),
-        Err(errno) => Err(failed("how it ended cannot be told", errno)),
+        // Not reaped, it would keep the pid namespace that it may be in.
+        Err(errno) => Err(end(&child).err().unwrap_or(failed("how it ended cannot be told", errno))),
     }
 }
 

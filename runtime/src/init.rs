@@ -40,6 +40,7 @@ use crate::hooks::Told;
 use crate::id_maps;
 use crate::members::is_limited;
 use crate::scheduling;
+use crate::state::ProcessStat;
 
 /// How much of a long plan goes in one datagram; init gathers the pieces.
 const PLAN_PIECE: usize = 32 * 1024;
@@ -78,6 +79,8 @@ pub(crate) struct Init<'p> {
     /// Present when there are sources that need it.
     made: Option<Made>,
     pub(crate) child: Option<Child>,
+    /// Whether another process goes on in its place.
+    replaced: bool,
     pub(crate) warnings: Vec<String>,
     pub(crate) console: Option<OwnedFd>,
     /// A netlink socket of the container's network namespace.
@@ -113,6 +116,7 @@ impl<'p> Init<'p> {
             plan_is_sent: false,
             made: None,
             child: None,
+            replaced: false,
             warnings: Vec::new(),
             console: None,
             network: None,
@@ -177,6 +181,7 @@ impl<'p> Init<'p> {
             environment: &[],
             namespaces: self.program.clone_flags,
             keep_capabilities: self.program.id_maps.is_some() && self.program.forks == Forks::No,
+            leads_group: self.program.forks != Forks::No,
             cgroup,
             descriptors: &descriptors,
             apart: None,
@@ -419,10 +424,32 @@ impl<'p> Init<'p> {
         let (Ok(pid), Some(pidfd)) = (i32::try_from(pid), pidfd) else {
             return Err(Error::InitEnded("it did not say which process goes on in its place".to_owned()));
         };
+        self.replaced = true;
         match self.child.replace(Child { pid, pidfd }) {
             Some(before) => reap(&before),
             None => Ok(()),
         }
+    }
+
+    /// Ends it, and reaps it; also the process that it may have made to go on in its place, of which nobody has been told. Not
+    /// reaped, that one would keep its pid namespace, and who waits for the first process in there, for ever.
+    pub(crate) fn abandon(&mut self) -> Result<()> {
+        let Some(child) = self.child.take() else { return Ok(()) };
+        if self.replaced || self.program.forks == Forks::No {
+            return kill_and_reap(&child);
+        }
+        // On kernels that cannot kill it, it ends since it is told nothing any more.
+        socket::shut_down(&self.parent).map_err(Error::system("closing the socket to init"))?;
+        pidfd::reap_group(&child.pidfd, child.pid).map_err(Error::system("waiting for init"))
+    }
+
+    /// What it has said, if it has failed or ended by now.
+    pub(crate) fn last_words(&mut self) -> Option<Error> {
+        let mut fds = [PollFd::new(self.parent.as_fd(), PollFlags::POLLIN)];
+        let has_said = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
+        // One that is killed closes its socket after it has left its namespaces.
+        let ends = has_said || ProcessStat::is_ending(self.pid()).unwrap_or(false);
+        if ends { self.follow(Kind::Failed).err() } else { None }
     }
 
     /// Why it has ended.
@@ -555,6 +582,7 @@ fn make_user_namespace(init: BorrowedFd<'_>, maps: &IdMaps, at: Pointer) -> Resu
         environment: &[],
         namespaces: namespace::USER,
         keep_capabilities: false,
+        leads_group: false,
         cgroup: None,
         descriptors: &[(its.as_fd(), 3)],
         apart: None,

@@ -31,7 +31,7 @@ use crate::config::{Config, ConfigError, Moment, RESOURCES, namespace};
 use crate::container::CreateOptions;
 use crate::error::{Error, Explained, Result};
 use crate::hooks::{self, Inside, Occasion, Told};
-use crate::init::{Descriptors, Init, kill_and_reap, open_first};
+use crate::init::{Descriptors, Init, open_first};
 use crate::members::{Members, is_limited, may_not_set_groups};
 use crate::net_devices::NetDevices;
 use crate::resctrl::{self, Class};
@@ -501,7 +501,14 @@ impl Launch<'_> {
             record: &self.record,
             id: self.directory.id(),
         };
-        inside.run(moment, status, &|hook| self.note_hook(hook, status))
+        let ran = inside.run(moment, status, &|hook| self.note_hook(hook, status));
+        ran.map_err(|error| match (error, self.init.last_words()) {
+            // A hook cannot enter a container that has ended.
+            (Error::Hook { pointer, path, reason, said }, Some(last)) => {
+                Error::Hook { pointer, path, reason: format!("{reason}: {last}"), said }
+            }
+            (error, _) => error,
+        })
     }
 
     fn run_create_hooks(&mut self, init: BorrowedFd<'_>, cgroup: Option<&no_frills_cgroups::Dir>) -> Result<()> {
@@ -550,9 +557,7 @@ impl Launch<'_> {
         if let Some(devices) = self.net_devices.take() {
             note(devices.move_back());
         }
-        if let Some(child) = self.init.child.take() {
-            note(kill_and_reap(&child));
-        }
+        note(self.init.abandon());
         if let Some(cgroup) = self.cgroup.take() {
             // Without a pid namespace of its own, children of init may have outlived it.
             note(cgroup.kill().map_err(Error::cgroup));

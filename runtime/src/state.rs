@@ -196,6 +196,11 @@ impl ProcessStat {
         parsed.map(Some).ok_or_else(|| Error::at("understanding", &path)(Errno::EINVAL))
     }
 
+    /// Whether a process that was there is ending, or gone.
+    pub(crate) fn is_ending(pid: i32) -> Result<bool> {
+        Ok(ProcessStat::read(pid)?.is_none_or(|stat| stat.ending))
+    }
+
     fn parse(line: &[u8]) -> Option<ProcessStat> {
         // The second field, the name in parentheses, may hold anything.
         let end = line.iter().rposition(|byte| *byte == b')')?;

@@ -77,6 +77,7 @@ impl Making {
             environment: &[],
             namespaces: 0,
             keep_capabilities: false,
+            leads_group: false,
             cgroup: None,
             descriptors: &[(its.as_fd(), 3)],
             apart: None,

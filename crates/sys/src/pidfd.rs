@@ -134,6 +134,26 @@ pub fn reap(pidfd: &impl AsFd) -> nix::Result<Exit> {
     Ok(if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) })
 }
 
+/// Kills a child that leads a process group, with all the caller's children in that group, and reaps them.
+///
+/// # Errors
+/// As waitid(2).
+pub fn reap_group(leader: &impl AsFd, pid: i32) -> nix::Result<()> {
+    kill_group(leader, pid)?;
+    loop {
+        // SAFETY: all zeros is a valid siginfo_t.
+        let mut info: libc::siginfo_t = unsafe { zeroed() };
+        // SAFETY: info outlives the call.
+        let result = unsafe { libc::waitid(libc::P_PGID, pid as libc::id_t, &raw mut info, libc::WEXITED) };
+        match Errno::result(result) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            // None is left.
+            Err(Errno::ECHILD) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// Waits for any process, child or not, and says how it ended; a child is reaped.
 ///
 /// For a process that is no child, or that somebody else reaps, its status comes from the pidfd
@@ -201,6 +221,22 @@ mod tests {
         let pidfd = open(pid).unwrap();
         assert_eq!(wait(&pidfd, pid), Ok(Exit::Code(3)));
         assert_eq!(reap(&pidfd), Err(Errno::ECHILD));
+    }
+
+    #[test]
+    fn a_group_is_killed_and_reaped_and_no_other_child_is() {
+        use std::os::unix::process::CommandExt;
+        let sleep = |group: i32| Command::new("sleep").arg("1000").process_group(group).spawn().unwrap().id() as i32;
+        let leader = sleep(0);
+        let (member, other) = (sleep(leader), sleep(0));
+        let [leading, being, outside] = [leader, member, other].map(|pid| open(pid).unwrap());
+        reap_group(&leading, leader).unwrap();
+        assert_eq!((reap(&leading), reap(&being)), (Err(Errno::ECHILD), Err(Errno::ECHILD)));
+        assert_eq!(has_ended(&outside), Ok(false));
+        // Nobody is left, which is no error.
+        reap_group(&leading, leader).unwrap();
+        reap_group(&outside, other).unwrap();
+        assert_eq!(reap(&outside), Err(Errno::ECHILD));
     }
 
     #[test]

@@ -50,6 +50,19 @@ pub fn send(socket: &impl AsFd, parts: &[&[u8]], attached: &[RawFd]) -> nix::Res
     }
 }
 
+/// Ends the conversation: the other end hears nothing any more, also if it is somewhere else still open here.
+///
+/// # Errors
+/// As shutdown(2); not when the other end was closed before.
+pub fn shut_down(socket: &impl AsFd) -> nix::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: no pointers.
+    match Errno::result(unsafe { libc::syscall(libc::SYS_shutdown, fd, libc::SHUT_RDWR) }) {
+        Ok(_) | Err(Errno::ENOTCONN) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// What was received.
 #[derive(Debug)]
 pub struct Datagram {

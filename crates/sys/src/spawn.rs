@@ -25,6 +25,9 @@ pub struct Spawn<'a> {
     /// are all; but until the user has an id in it, execve would take them away (capabilities(7)). They are kept
     /// as ambient ones, which the program is to clear.
     pub keep_capabilities: bool,
+    /// It leads a process group of its own. Children that it makes with `CLONE_PARENT` are the caller's: by the group they are
+    /// found, and told from all others, by [`reap_group`](crate::pidfd::reap_group).
+    pub leads_group: bool,
     /// The directory of the cgroup v2 to start in; `None`: the caller's.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Descriptors that the child gets, as (the caller's, the child's number); the numbers ascend.
@@ -107,6 +110,7 @@ struct Prepared {
     moves: *const (RawFd, RawFd),
     move_count: usize,
     keep_capabilities: bool,
+    leads_group: bool,
     /// The child's answer, when it could not start the program: the number, and which call it was.
     errno: i32,
     call: &'static str,
@@ -158,6 +162,7 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Failure> {
         moves: moves.as_ptr(),
         move_count: moves.len(),
         keep_capabilities: spawn.keep_capabilities,
+        leads_group: spawn.leads_group,
         errno: 0,
         call: "",
     };
@@ -215,7 +220,10 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
     // SAFETY: as promised; only raw system calls are made, and errno is the waiting thread's own.
     unsafe {
         let Prepared { program, path, arguments, environment, directory, .. } = *prepared;
-        let Prepared { moves, move_count, keep_capabilities, .. } = *prepared;
+        let Prepared { moves, move_count, keep_capabilities, leads_group, .. } = *prepared;
+        if leads_group && libc::syscall(libc::SYS_setpgid, 0, 0) < 0 {
+            fail(prepared, "setpgid");
+        }
         if keep_capabilities && keep_all_capabilities() < 0 {
             fail(prepared, "capset");
         }
@@ -332,6 +340,7 @@ mod tests {
             environment: &[],
             namespaces: 0,
             keep_capabilities: false,
+            leads_group: false,
             cgroup: None,
             descriptors: &[(writer.as_fd(), 7)],
             apart: None,
@@ -360,6 +369,7 @@ mod tests {
             environment: &[],
             namespaces: 0,
             keep_capabilities: false,
+            leads_group: false,
             cgroup: None,
             descriptors: &descriptors,
             apart: None,
@@ -382,6 +392,7 @@ mod tests {
             environment: &[],
             namespaces: 0,
             keep_capabilities: false,
+            leads_group: false,
             cgroup: None,
             descriptors: &[],
             apart: None,
@@ -405,6 +416,7 @@ mod tests {
             environment: &[c"A=b", c"PATH=/bin:/usr/bin"],
             namespaces: 0,
             keep_capabilities: false,
+            leads_group: false,
             cgroup: None,
             descriptors: &[(null.as_fd(), 0), (writer.as_fd(), 1), (writer.as_fd(), 2)],
             apart: Some(Apart { directory: c"/usr" }),
@@ -431,6 +443,7 @@ mod tests {
                 environment: &[],
                 namespaces: 0,
                 keep_capabilities: false,
+                leads_group: false,
                 cgroup: None,
                 descriptors: &[],
                 apart: Some(Apart { directory }),

@@ -352,8 +352,13 @@ impl<'a> Machine<'a> {
     /// Leaves no descriptor but the standard streams, those that are passed on, and the parent's socket.
     pub(crate) fn close_all(&mut self) -> Result<()> {
         kernel::close_from(self.parent.0 + 1)?;
-        self.pending_count = 0;
+        self.forget_pending();
         Ok(())
+    }
+
+    /// They have been closed.
+    pub(crate) fn forget_pending(&mut self) {
+        self.pending_count = 0;
     }
 
     /// Goes on in a copy; the original tells the parent of it and ends.
@@ -365,9 +370,9 @@ impl<'a> Machine<'a> {
         match kernel::fork(flags)? {
             Copied::Original { pid, pidfd } => {
                 let message = Message { detail: pid, ..Message::new(Kind::Forked) };
-                // Without the parent the copy hears nothing either, and ends.
-                let told = talk::send(self.parent, &message, Some(pidfd));
-                kernel::exit(told.is_err().into())
+                // A parent that is not told ends the copy.
+                talk::send(self.parent, &message, Some(pidfd))?;
+                kernel::exit(0)
             }
             // Of the last one, no other message says which signals the caller ignores.
             Copied::Copy => {

@@ -206,6 +206,7 @@ const FILTER_MAX: usize = 4096 * 8;
 pub(crate) fn await_continue(socket: Fd) -> Result<Received> {
     match receive(socket) {
         Ok(received @ Received { kind: Kind::Continue, .. }) => Ok(received),
+        Err(failure) if failure.errno != PROTOCOL.errno => Err(failure),
         _ => kernel::exit(1),
     }
 }
