@@ -98,10 +98,12 @@ pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
 pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -> Result<bool> {
     await_going(record)?;
     let mut filter = if record.filtered { Some(Filter::new(directory, journal, record)?) } else { None };
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let init = match reach(directory)? {
             Reached::Connected(init) => init,
             Reached::Full => return Err(Error::InitMute),
+            // It waited a moment ago, and nobody else can have started it.
+            Reached::Nobody if attempt > 0 => return Err(Error::NotCreated(Status::Stopped)),
             Reached::Nobody => return Ok(false),
         };
         if let Some(outcome) = request(&init, record, filter.as_mut())? {

@@ -1,7 +1,9 @@
 //! The user's home directory, from the container's `/etc/passwd` (passwd(5)).
 
 use crate::execute::Machine;
-use crate::kernel::{self, CURRENT, Fd, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, RESOLVE_NO_MAGICLINKS, Result};
+use crate::kernel::{
+    self, CURRENT, Failure, Fd, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, RESOLVE_NO_MAGICLINKS, Result, S_IFREG, errno,
+};
 
 /// `HOME=`, the path, a NUL.
 pub(crate) const HOME_MAX: usize = 1024;
@@ -99,21 +101,37 @@ fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
 }
 
 impl Machine<'_> {
-    /// Looks for the user's home directory. Whatever is wrong with the file is the image's business: then it is `/`.
+    /// Looks for the user's home directory. It is `/` where the image has no file that could be read; what goes wrong with one that
+    /// could is told.
     pub(crate) fn look_up_home(&mut self, uid: u32) -> Result<()> {
         self.home.set(b"/");
         // The root has been entered by now.
         let flags = O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
         let opened = kernel::openat2(CURRENT, c"/etc/passwd", flags, 0, RESOLVE_NO_MAGICLINKS);
-        let Ok(file) = opened else { return Ok(()) };
+        let file = match opened {
+            Err(Failure {
+                errno: errno::ENOENT | errno::ENOTDIR | errno::EACCES | errno::ELOOP | errno::ENXIO | errno::ENODEV,
+                ..
+            }) => return Ok(()),
+            result => result?,
+        };
         let mut lines = Lines { file, buffer: [0; 4096], start: 0, end: 0, overlong: false, reads_left: 256 };
-        while let Ok(Some(line)) = lines.next() {
-            if let Some(home) = home_of(line, uid) {
-                self.home.set(home);
-                break;
+        let failed = loop {
+            match lines.next() {
+                Ok(Some(line)) => {
+                    if let Some(home) = home_of(line, uid) {
+                        self.home.set(home);
+                        break None;
+                    }
+                }
+                Ok(None) => break None,
+                Err(failure) => break Some(failure),
             }
-        }
+        };
         self.done(file);
-        Ok(())
+        match failed {
+            Some(failure) if kernel::stat_fd(file)?.kind() == S_IFREG => Err(failure),
+            _ => Ok(()),
+        }
     }
 }

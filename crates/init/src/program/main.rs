@@ -127,9 +127,16 @@ impl Machine<'_> {
                 detail
             }
             Received { kind: Kind::Created, detail, attached: Some(socket) } => {
-                // What is left of the preparations is not for those who enter the container before it is started.
-                kernel::replace(socket, self.parent)?;
-                self.close_all()?;
+                // What is left of the preparations is not for those who enter the container before it is started. The parent takes
+                // the end of its socket for success, so that this is last.
+                let apart = Fd(self.parent.0 + 1);
+                if socket != apart {
+                    kernel::replace(socket, apart)?;
+                }
+                kernel::close_from(apart.0 + 1)?;
+                kernel::replace(apart, self.parent)?;
+                kernel::close(apart);
+                self.forget_pending();
                 (self.parent, self.handover) = await_start(self.parent)?;
                 detail
             }
@@ -144,13 +151,29 @@ pub(crate) fn default_signals(ignored: u64) -> kernel::Result<()> {
     (1..=64).filter(|signal| ignored & (1 << (signal - 1)) != 0).try_for_each(kernel::default_signal)
 }
 
+/// So often in a row the start socket may fail to take a connection.
+const MANY: u32 = 1000;
+
 /// Takes connections on the start socket until one says `Start`. It becomes the parent's socket. What comes with that is returned
 /// too.
 fn await_start(socket: Fd) -> kernel::Result<(Fd, Option<Fd>)> {
+    let mut failures = 0;
     loop {
-        let connection = kernel::accept(socket)?;
+        let connection = match kernel::accept(socket) {
+            Ok(connection) => connection,
+            // Nobody could be told that it has ended, and what is lacking now may be there in a moment.
+            Err(_) if failures < MANY => {
+                failures += 1;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        failures = 0;
         // Who says nothing keeps those who come after it waiting; a start that was too slow says it again.
-        kernel::receive_within_a_second(connection)?;
+        if kernel::receive_within_a_second(connection).is_err() {
+            kernel::close(connection);
+            continue;
+        }
         match talk::receive(connection) {
             Ok(Received { kind: Kind::Start, attached, .. }) => {
                 kernel::close(socket);
