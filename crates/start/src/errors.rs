@@ -3,6 +3,8 @@
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int};
 
+use crate::arch::{syscall, trap};
+
 /// errno. There is one thread and there are no signal handlers, so a plain variable does.
 struct Errno(UnsafeCell<c_int>);
 
@@ -27,6 +29,21 @@ pub(crate) extern "C" fn fail(result: isize) -> isize {
 /// The result of a system call in C's way.
 pub(crate) fn to_c(result: isize) -> isize {
     if (-4095..0).contains(&result) { fail(result) } else { result }
+}
+
+/// Says what failed, and ends the process: before there are thread-local variables the program cannot say anything itself.
+pub(crate) fn give_up(what: &str, result: isize) -> ! {
+    let say = |text: &str| {
+        // SAFETY: the kernel reads the text. That nobody hears it does not change the end.
+        unsafe { syscall(libc::SYS_write, [2, text.as_ptr() as usize, text.len(), 0, 0, 0]) };
+    };
+    let text = usize::try_from(-result).ok().and_then(|errno| TEXTS.split('\0').nth(errno));
+    for part in ["cannot start: ", what, ": ", text.unwrap_or("unknown error"), "\n"] {
+        say(part);
+    }
+    // SAFETY: it takes a number.
+    unsafe { syscall(libc::SYS_exit_group, [1, 0, 0, 0, 0, 0]) };
+    trap()
 }
 
 /// Writes the text of `errno` to a buffer, cut to its length: POSIX's strerror_r.

@@ -7,6 +7,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::slice;
 
 use crate::arch::{ThreadControl, trap};
+use crate::errors::give_up;
 use crate::memory::Heap;
 use crate::start::Auxiliary;
 
@@ -36,7 +37,7 @@ pub(crate) unsafe fn set_up(auxiliary: &Auxiliary) {
     unsafe {
         let block = Heap.alloc_zeroed(layout);
         if block.is_null() {
-            trap();
+            give_up("making the thread-local variables", -(libc::ENOMEM as isize));
         }
         let variables = block.add(padding);
         variables.copy_from_nonoverlapping(image as *const u8, initialized);

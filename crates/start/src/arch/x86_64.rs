@@ -6,6 +6,8 @@
 
 use core::arch::asm;
 
+use crate::errors::give_up;
+
 /// The name under which assembly defines a C function: its own, or in tests one that does not shadow the C
 /// library's.
 #[cfg(not(test))]
@@ -178,7 +180,7 @@ impl ThreadControl {
             syscall(libc::SYS_arch_prctl, [ARCH_SET_FS, at as usize, 0, 0, 0, 0])
         };
         if result != 0 {
-            trap();
+            give_up("arch_prctl", result);
         }
     }
 }
