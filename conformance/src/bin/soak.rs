@@ -266,7 +266,12 @@ impl World {
             took.as_secs_f64(),
             took.as_secs_f64() * 1e3 / cycles as f64
         );
-        Ok(print(&samples))
+        let flat = print(&samples);
+        if !self.log.last.is_empty() {
+            // Whose they are, it tells mostly.
+            println!("what the kernel said last: {}", self.log.last);
+        }
+        Ok(flat)
     }
 
     fn sample(&mut self, cycles: usize) -> Outcome<Sample> {
@@ -346,15 +351,17 @@ fn print(samples: &[Sample]) -> bool {
 struct KernelLog {
     file: File,
     lines: u64,
+    /// The last of them.
+    last: String,
 }
 
 impl KernelLog {
     fn open() -> Outcome<KernelLog> {
         let failed = |e: std::io::Error| format!("/dev/kmsg: {e}");
         let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").map_err(failed)?;
-        let mut log = KernelLog { file, lines: 0 };
+        let mut log = KernelLog { file, lines: 0, last: String::new() };
         log.lines()?;
-        log.lines = 0;
+        (log.lines, log.last) = (0, String::new());
         Ok(log)
     }
 
@@ -363,7 +370,11 @@ impl KernelLog {
         let mut record = [0; 8192];
         loop {
             match self.file.read(&mut record) {
-                Ok(_) => self.lines += 1,
+                Ok(length) => {
+                    self.lines += 1;
+                    let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
+                    self.last = text.lines().next().unwrap_or_default().to_owned();
+                }
                 Err(e) if e.raw_os_error() == Some(libc::EPIPE) => self.lines += 1,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(self.lines),
                 Err(e) => return Err(format!("/dev/kmsg: {e}")),
