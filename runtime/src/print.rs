@@ -459,6 +459,12 @@ impl Program {
                 Shown { name: "content", text: format!("{:?}", limit.text), value: limit.text.as_str().into() };
             Deed { pointer: format!("{RESOURCES}{}", limit.setting), name: "write_limit", fields: vec![file, content] }
         }));
+        // Root has it in any case.
+        deeds.extend(self.cgroup_owner.filter(|uid| *uid != 0).map(|uid| Deed {
+            pointer: Pointer::CGROUPS_PATH.to_string(),
+            name: "chown_cgroup",
+            fields: vec![Shown::number("uid", uid)],
+        }));
         deeds.extend(self.device_deeds());
         deeds.extend(self.sources.iter().enumerate().map(|(number, source)| {
             let (name, mut rest) = source_deed(&source.kind);

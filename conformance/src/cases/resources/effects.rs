@@ -163,7 +163,6 @@ fn least_memory(t: &Test) -> Verdict {
         return skip(format!("no crun in target/peers to hold {ours} KiB against"));
     }
     let crun = least(t, &b, &crun.canonicalize()?)?;
-    eprintln!("{}: {ours} KiB, crun: {crun} KiB", b.id);
     check(ours < crun, || format!("it takes {ours} KiB, and {crun} KiB with crun"))
 }
 
