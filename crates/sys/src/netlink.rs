@@ -178,7 +178,7 @@ impl Netlink {
                         let errno = body.get(..4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
                         return match errno {
                             Some(0) => Ok(()),
-                            Some(errno) => Err(Errno::from_raw(-errno)),
+                            Some(errno) => Err(Errno::from_raw(errno.saturating_neg())),
                             None => Err(Errno::EBADMSG),
                         };
                     }

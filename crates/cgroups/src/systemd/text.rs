@@ -80,7 +80,7 @@ fn value(text: &mut &str) -> Option<Value> {
         "true" => Value::Boolean(true),
         "false" => Value::Boolean(false),
         "byte" => Value::Byte(number(text)?),
-        "boolean" => value(text).filter(|value| matches!(value, Value::Boolean(_)))?,
+        "boolean" => Value::Boolean(number(text)?),
         "int16" => Value::Int16(number(text)?),
         "uint16" => Value::Uint16(number(text)?),
         "int32" => Value::Int32(number(text)?),
@@ -96,6 +96,7 @@ fn value(text: &mut &str) -> Option<Value> {
     })
 }
 
+/// A number, or another word that is read as a value.
 fn number<N: std::str::FromStr>(text: &mut &str) -> Option<N> {
     *text = text.trim_start();
     let end = text.find([',', ']', ' ', '\t', '\n']).unwrap_or(text.len());
@@ -134,6 +135,11 @@ fn array(text: &mut &str, known: Option<char>) -> Option<Value> {
         return known.map(|item| Value::Array(item, items));
     }
     loop {
+        *text = text.trim_start();
+        // An array of arrays is no property's; and whoever wrote it does not say how deep the stack is.
+        if text.starts_with(['[', '@']) {
+            return None;
+        }
         items.push(value(text)?);
         *text = text.trim_start();
         if let Some(rest) = text.strip_prefix(',') {
@@ -143,9 +149,9 @@ fn array(text: &mut &str, known: Option<char>) -> Option<Value> {
             break;
         }
     }
-    // All have the first one's type; an array of arrays is no property's.
+    // All have the first one's type.
     let first = items.first()?.signature().into_owned();
-    let item = first.chars().next().filter(|_| first.len() == 1)?;
+    let item = first.chars().next()?;
     let same = items.iter().all(|value| value.signature() == first) && known.is_none_or(|known| known == item);
     same.then_some(Value::Array(item, items))
 }
@@ -198,6 +204,10 @@ mod tests {
             "'\\x'",
         ] {
             assert_eq!(parse(nonsense), None, "{nonsense}");
+        }
+        // However long it is, it takes no more of the stack.
+        for nonsense in ["[", "boolean ", "@a", "@as [", "'a', ["] {
+            assert_eq!(parse(&nonsense.repeat(1_000_000)), None, "{nonsense}");
         }
     }
 
