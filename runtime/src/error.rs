@@ -340,7 +340,10 @@ impl fmt::Display for Chain<'_> {
         write!(out, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(out, ": {error}")?;
+            match error.downcast_ref() {
+                Some(errno) => write!(out, ": {}", Explained(*errno))?,
+                None => write!(out, ": {error}")?,
+            }
             cause = error.source();
         }
         Ok(())

@@ -68,10 +68,7 @@ impl Log {
     pub(crate) fn error(&self, message: &str) {
         self.line(Level::Error, message);
         if self.file.is_some() {
-            let mut text = String::with_capacity(message.len() + 1);
-            text.push_str(message);
-            text.push('\n');
-            output::to_stderr(&text);
+            output::to_stderr(&plain_line(message));
         }
     }
 
@@ -106,6 +103,23 @@ impl Log {
             output::to_stderr(&format!("no-frills: writing to the log: {}\n", cause(error)));
         }
     }
+}
+
+/// A failure in both formats.
+#[cfg(fuzzing)]
+pub(crate) fn error_lines(message: &str) -> (String, String) {
+    (json_line(Level::Error, message, "now"), text_line(Level::Error, message, "now"))
+}
+
+/// A message for who reads it as it is: one line, without what would change how it is shown. Names in it, and what a kernel or
+/// a hook said, may hold anything.
+fn plain_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len() + 1);
+    for c in message.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line.push('\n');
+    line
 }
 
 fn json_line(level: Level, message: &str, time: &str) -> String {
@@ -156,7 +170,7 @@ fn push_quoted(line: &mut String, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, json_line, text_line};
+    use super::{Level, json_line, plain_line, text_line};
 
     const TIME: &str = "2026-11-22T03:18:47Z";
 
@@ -178,6 +192,12 @@ mod tests {
             assert_eq!(value["msg"], message);
             assert_eq!(value["time"], TIME);
         }
+    }
+
+    #[test]
+    fn a_plain_line_is_one_whatever_the_message() {
+        assert_eq!(plain_line("ü \"b\" \\c"), "ü \"b\" \\c\n");
+        assert_eq!(plain_line("a\r\n\u{1b}[31m\0\u{9b}"), "a\\r\\n\\u{1b}[31m\\u{0}\\u{9b}\n");
     }
 
     #[test]

@@ -241,7 +241,9 @@ pub(crate) fn wait_until_ready(
 /// A relay of a terminal needs a process that stays; one that stays needs no socket to pass it to.
 pub(crate) fn check_terminal(terminal: bool, detached: bool, socket: bool) -> Result<(), String> {
     let message = match (terminal && detached, socket) {
-        (true, false) => "cannot allocate tty if no-frills will detach without setting console socket",
+        (true, false) => {
+            "/process/terminal: cannot allocate tty if no-frills will detach without setting console socket"
+        }
         (false, true) => "cannot use console socket if no-frills will not detach or allocate tty",
         _ => return Ok(()),
     };
