@@ -1,23 +1,13 @@
 #!/bin/sh
-# Runs every fuzz target for some seconds (argument; 10 unless given). What it finds stops it and is printed.
-# cargo fuzz wants a nightly compiler for sanitizer flags; RUSTC_BOOTSTRAP lets the stable one take them.
+# Builds the fuzz targets and runs each for some seconds (argument; 6 unless given). What one finds ends it and is printed.
 set -eu
 cd "$(dirname "$0")"
-seconds=${1:-10}
-tools=$PWD/target/tools
-if [ ! -x "$tools/bin/cargo-fuzz" ]; then
-    cargo install --quiet --locked --root "$tools" cargo-fuzz
-fi
-log=$tools/log
+seconds=${1:-6}
+./build.sh
+log=target/log
 for target in fuzz_targets/*.rs; do
     name=$(basename "$target" .rs)
-    corpus=target/corpus/$name
-    mkdir -p "$corpus"
-    seeds=
-    [ "$name" = config ] && seeds="../runtime/tests/golden ../runtime/tests/fixtures"
-    # shellcheck disable=SC2086 # a list of words
-    if ! RUSTC_BOOTSTRAP=1 "$tools/bin/cargo-fuzz" fuzz run "$name" "$corpus" $seeds -- \
-        -max_total_time="$seconds" -max_len=16384 -print_final_stats=1 >"$log" 2>&1; then
+    if ! ./run.sh "$name" -max_total_time="$seconds" -print_final_stats=1 >"$log" 2>&1; then
         tail -n 50 "$log"
         exit 1
     fi

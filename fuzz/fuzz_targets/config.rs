@@ -1,160 +1,69 @@
-//! Any bytes as `config.json`: read, compiled and printed without a panic. What is accepted is a
-//! program that holds together; what is refused names a place in the document.
+//! Any bytes as `config.json`: read, compiled and printed without a panic and in little memory. What is accepted is a
+//! program that holds together, the same each time; what is refused names a place in the document.
 //!
 //! Bytes that do not begin as a JSON object are changes to a configuration that is accepted, so that
-//! more than the first check is reached: three bytes for each, the place and the new value.
+//! more than the first check is reached.
 #![no_main]
 
 use std::path::Path;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use no_frills::{CompileOptions, Config, ConfigError, SOURCE_BATCH, compile};
+use no_frills::{CompileOptions, Config, ConfigError, Program, SOURCE_BATCH, compile};
+use no_frills_fuzz::{check_place, default_config, document, within};
 use no_frills_plan::{Plan, Step};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
-    let value = match bytes.first() {
-        Some(b'{') => serde_json::from_slice(bytes),
-        _ => Ok(changed(bytes)),
+    let Some(value) = document(default_config, bytes) else {
+        // What is not JSON is refused with its line and column.
+        let error = Config::from_json(bytes).expect_err("no JSON");
+        assert!(error.pointer.is_empty() && error.message.contains("line"), "{error}");
+        return Corpus::Reject;
     };
-    // What is not JSON does not reach this project's code.
-    let Ok(value) = value else { return Corpus::Reject };
-    let options = CompileOptions::new(Path::new("/bundle"), "fuzz");
-    let config = match Config::from_value(&value) {
-        Ok(config) => config,
-        Err(error) => {
-            check_error(&value, &error);
-            return Corpus::Keep;
+    // The text that it is printed as is what is kept of it.
+    let text = value.to_string().into_bytes();
+    let read = within((16 << 20) + 64 * text.len(), || read(&text));
+    match &read {
+        Ok((_, program)) => check_program(program),
+        Err(error) => check_place(&value, &error.pointer, &error.message),
+    }
+    let again = Config::from_value(&value).and_then(|config| Ok((compile_it(&config)?, config)));
+    match (read, again) {
+        (Ok((config, program)), Ok((other, of_other))) => {
+            assert_eq!(config.document(), text);
+            assert_eq!(config.warnings(), of_other.warnings());
+            assert_eq!(program.steps.bytes(), other.steps.bytes());
         }
-    };
-    match compile(&config, &options) {
-        Ok(program) => {
-            check_sources(&program);
-            assert_eq!(program.pointers.len(), program.steps.count() as usize);
-            assert!(!program.describe().is_empty());
-            assert!(program.to_json().is_object());
-            let last = program.steps.count().saturating_sub(1);
-            assert!(!program.action(last / 2).is_empty());
-        }
-        Err(error) => check_error(&value, &error),
+        (Err(error), Err(other)) => assert_eq!(error, other),
+        (read, _) => panic!("taken once only: {:?}", read.err()),
     }
     Corpus::Keep
 });
 
-/// Values that mean something somewhere.
-fn interesting() -> Vec<Value> {
-    let texts = [
-        "",
-        "/",
-        "..",
-        "/..",
-        "/a/../b",
-        "a",
-        "/proc",
-        "/proc/stat",
-        "/dev",
-        "/dev/null",
-        "/dev/ptmx",
-        "/sys",
-        "tmpfs",
-        "bind",
-        "none",
-        "cgroup",
-        "ro",
-        "rro",
-        "rbind",
-        "remount",
-        "shared",
-        "private",
-        "size=1",
-        "idmap",
-        "user",
-        "uts",
-        "network",
-        "c",
-        "p",
-        "CAP_KILL",
-        "RLIMIT_CPU",
-        "a:b:c",
-        "PATH=",
-        "x\0",
-        "rwm",
-        "1.0.0",
-        "\u{10ffff}",
-    ];
-    let numbers = [
-        json!(0),
-        json!(1),
-        json!(-1),
-        json!(4095),
-        json!(4096),
-        json!(u32::MAX),
-        json!(u64::MAX),
-        json!(i64::MIN),
-        json!(0.5),
-    ];
-    let other = [
-        Value::Null,
-        json!(true),
-        json!(false),
-        json!([]),
-        json!({}),
-        json!([null]),
-        json!([[]]),
-        json!({"type": "user"}),
-        json!({"type": "c", "path": "/dev/x", "major": 1, "minor": 2}),
-        json!({"destination": "/dev", "type": "bind", "source": "/s", "options": ["rbind", "ro", "shared"]}),
-        json!({"destination": "/m", "type": "tmpfs", "options": ["ro", "slave"]}),
-        json!([{"containerID": 0, "hostID": 5, "size": 10}]),
-    ];
-    texts.into_iter().map(Value::from).chain(numbers).chain(other).collect()
+fn read(text: &[u8]) -> Result<(Config, Program), ConfigError> {
+    let config = Config::from_json(text)?;
+    let program = compile_it(&config)?;
+    Ok((config, program))
 }
 
-/// The default configuration with changes.
-fn changed(bytes: &[u8]) -> Value {
-    let mut value: Value = serde_json::from_str(include_str!("../../runtime/tests/golden/default.json")).expect("JSON");
-    let interesting = interesting();
-    for change in bytes.chunks_exact(3).take(16) {
-        let [place_high, place_low, new] = *change else { break };
-        let mut countdown = u16::from_be_bytes([place_high, place_low]) % 512;
-        let new = &interesting[usize::from(new) % interesting.len()];
-        visit(&mut value, &mut countdown, new);
-    }
-    value
+fn compile_it(config: &Config) -> Result<Program, ConfigError> {
+    compile(config, &CompileOptions::new(Path::new("/bundle"), "fuzz"))
 }
 
-/// Replaces the value that is reached when the countdown ends, or adds to the array that is there.
-fn visit(value: &mut Value, countdown: &mut u16, new: &Value) -> bool {
-    if *countdown == 0 {
-        match value {
-            Value::Array(items) if !new.is_array() => items.push(new.clone()),
-            other => *other = new.clone(),
-        }
-        return true;
+fn check_program(program: &Program) {
+    check_sources(program);
+    assert_eq!(program.pointers.len(), program.steps.count() as usize);
+    assert!(!program.describe().is_empty());
+    let json: Value = program.to_json();
+    assert!(json.is_object());
+    let last = program.steps.count().saturating_sub(1);
+    for step in [0, last / 2, last] {
+        assert!(!program.action(step).is_empty());
     }
-    *countdown -= 1;
-    match value {
-        Value::Array(items) => items.iter_mut().any(|item| visit(item, countdown, new)),
-        Value::Object(members) => members.values_mut().any(|member| visit(member, countdown, new)),
-        _ => false,
-    }
-}
-
-/// The place that an error names is in the document, or its parent is, or the parent of that.
-fn check_error(value: &Value, error: &ConfigError) {
-    assert!(!error.message.is_empty());
-    let mut pointer = error.pointer.as_str();
-    for _ in 0..3 {
-        if value.pointer(pointer).is_some() {
-            return;
-        }
-        pointer = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
-    }
-    panic!("{error}: there is no such place");
 }
 
 /// Steps name sources of the batch that init holds.
-fn check_sources(program: &no_frills::Program) {
+fn check_sources(program: &Program) {
     let plan = Plan::decode(program.steps.bytes()).expect("an own plan");
     let mut batches = program.sources.chunks(SOURCE_BATCH);
     let mut held = batches.next().map_or(0, <[_]>::len);

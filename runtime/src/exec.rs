@@ -36,7 +36,7 @@ use crate::state::{Directory, ProcessStat, Record, Status, remove_file};
 /// A process to be run in a container: what `process` is in a `config.json`, checked.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
-    process: Process,
+    pub(crate) process: Process,
     warnings: Vec<String>,
 }
 

@@ -37,7 +37,7 @@ const POINTER: &str = "/linux/seccomp/listenerPath";
 const AGENT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The memory that is shared with an init.
-pub(crate) struct Handover(File);
+pub(crate) struct Handover(pub(crate) File);
 
 /// Why the program does not run.
 pub(crate) struct Failed {

@@ -776,7 +776,7 @@ fn capability_name(number: usize) -> String {
     }
 }
 
-fn warning(program: &Program, message: &Message<'_>) -> String {
+pub(crate) fn warning(program: &Program, message: &Message<'_>) -> String {
     let pointer = program.pointer(message.step).to_string();
     let what = format!("{}{}", Pointed(&pointer), program.action(message.step));
     if message.errno != 0 {

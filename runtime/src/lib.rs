@@ -41,6 +41,8 @@ mod container;
 mod error;
 mod events;
 mod exec;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handover;
 mod hooks;
 mod id_maps;

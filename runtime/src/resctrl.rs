@@ -46,7 +46,7 @@ pub(crate) fn class_of<'a>(rdt: &'a IntelRdt, id: &str) -> Result<Class<'a>> {
 }
 
 /// The last one, which covers those before it.
-fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+pub(crate) fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     let mut points = mountinfo.lines().filter_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
         let point = mount.split(' ').nth(4)?;
@@ -182,7 +182,7 @@ fn wrong(member: &str, message: &str) -> Error {
 }
 
 /// Whether a file `schemata` has all that a line of a configuration says: `L3:0=ff;1=f0` against `    L3:0=00ff;1=f0`.
-fn holds(schemata: &str, line: &str) -> bool {
+pub(crate) fn holds(schemata: &str, line: &str) -> bool {
     let Some((resource, wanted)) = line.split_once(':') else { return false };
     let named = |line: &&str| line.trim().split_once(':').is_some_and(|(name, _)| name.trim() == resource.trim());
     let Some((_, found)) = schemata.lines().find(named).and_then(|line| line.split_once(':')) else { return false };

@@ -201,7 +201,7 @@ impl ProcessStat {
         Ok(ProcessStat::read(pid)?.is_none_or(|stat| stat.ending))
     }
 
-    fn parse(line: &[u8]) -> Option<ProcessStat> {
+    pub(crate) fn parse(line: &[u8]) -> Option<ProcessStat> {
         // The second field, the name in parentheses, may hold anything.
         let end = line.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;

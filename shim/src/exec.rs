@@ -121,7 +121,7 @@ fn with_size(mut process: Value) -> Value {
 }
 
 /// The container's process with what the flags change. What is of a wrong type in it is left to be refused.
-fn change(process: Value, flags: &Values, command: &[OsString]) -> Result<Value, String> {
+pub(crate) fn change(process: Value, flags: &Values, command: &[OsString]) -> Result<Value, String> {
     if command.is_empty() {
         return Err("exec takes a command, or --process with a file that has one".to_owned());
     }

@@ -36,6 +36,12 @@ mod terminal;
 mod update;
 mod version;
 
+/// The fuzz target `arguments`, which this file is the root of then (fuzz/README.md).
+#[cfg(fuzzing)]
+#[allow(unsafe_code)]
+#[path = "../../fuzz/fuzz_targets/arguments.rs"]
+mod fuzzing;
+
 // It is the C library of this program then: entry, heap, system calls.
 #[cfg(no_frills_start)]
 use no_frills_start as _;
@@ -52,7 +58,7 @@ use parse::{Arguments, Call, Values};
 ///
 /// std::env::args_os works without it: on Linux, std keeps the arguments that the dynamic loader, or the
 /// start-up code of a static binary, passes to the functions of `.init_array`.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 #[allow(unsafe_code)]
 // SAFETY: no other function of this name is linked in, since `no_main` keeps rustc from making one, and
 // its signature is the one of main in C.
@@ -62,7 +68,7 @@ pub extern "C" fn main(_count: std::ffi::c_int, _arguments: *const *const std::f
 }
 
 /// Runs the command and returns its exit status.
-#[cfg_attr(test, allow(dead_code))]
+#[cfg_attr(any(test, fuzzing), allow(dead_code))]
 fn command() -> u8 {
     let mut global = Values::default();
     let call = parse::parse(&mut std::env::args_os().skip(1), &mut global);

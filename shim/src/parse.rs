@@ -27,6 +27,12 @@ impl Values {
         self.0.iter().rev().find(|(given, _)| std::ptr::eq(*given, flag)).map(|(_, value)| value.as_os_str())
     }
 
+    /// All flags with their values, in the order given.
+    #[cfg(fuzzing)]
+    pub(crate) fn given(&self) -> impl DoubleEndedIterator<Item = &(&'static Flag, OsString)> {
+        self.0.iter()
+    }
+
     /// All that a flag was given, in the order given.
     pub(crate) fn values(&self, flag: &Flag) -> impl Iterator<Item = &OsStr> {
         self.0.iter().filter(move |(given, _)| std::ptr::eq(*given, flag)).map(|(_, value)| value.as_os_str())

@@ -21,7 +21,7 @@ pub(crate) fn update(arguments: &Arguments<'_>, log: &Log) -> Outcome {
 }
 
 /// What the file says, and over it what the flags say.
-fn wanted(given: &Values) -> Result<Update, String> {
+pub(crate) fn wanted(given: &Values) -> Result<Update, String> {
     let mut update = match given.value(&flags::RESOURCES) {
         None => Update::default(),
         Some(file) => {

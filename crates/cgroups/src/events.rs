@@ -151,7 +151,7 @@ pub(crate) fn read(file: &OwnedFd) -> Result<Option<Events>, Errno> {
 }
 
 /// Lines of `KEY VALUE`. Keys may be added.
-fn parse(text: &[u8]) -> Events {
+pub(crate) fn parse(text: &[u8]) -> Events {
     let is_set = |key: &[u8]| text.split(|&byte| byte == b'\n').any(|line| line == key);
     Events { populated: is_set(b"populated 1"), frozen: is_set(b"frozen 1") }
 }

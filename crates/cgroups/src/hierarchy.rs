@@ -108,7 +108,7 @@ fn errno(error: &std::io::Error) -> Errno {
 }
 
 /// All cgroup2 mounts, those of the whole hierarchy first.
-fn candidates(text: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn candidates(text: &[u8]) -> Vec<PathBuf> {
     let (whole, part): (Vec<_>, Vec<_>) =
         mounts(text).filter(|mount| mount.fs_type == b"cgroup2").partition(|mount| mount.root == b"/");
     whole.iter().chain(&part).map(Mount::mount_point).collect()

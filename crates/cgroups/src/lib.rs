@@ -55,6 +55,8 @@ mod dir;
 mod error;
 mod events;
 mod freeze;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hierarchy;
 mod kill_each;
 mod mountinfo;

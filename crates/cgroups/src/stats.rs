@@ -534,6 +534,42 @@ fn stall(line: &str) -> Option<Stall> {
     })
 }
 
+/// What a text is, read as each of the files.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// A file of the statistics.
+    #[derive(Debug, PartialEq)]
+    #[expect(missing_docs, reason = "the names are those of the files")]
+    pub enum Read {
+        Cpu(CpuStats),
+        Io(Vec<IoStats>),
+        Keyed(BTreeMap<String, u64>),
+        Limit(Option<u64>),
+        Limits(BTreeMap<String, Option<u64>>),
+        MemoryEvents(MemoryEvents),
+        Number(u64),
+        Pressure(Pressure),
+        Rdma(BTreeMap<String, (Option<u64>, Option<u64>)>),
+    }
+
+    /// Reads a text as one of them, by number.
+    pub fn read_as(number_of_file: u8, text: &str) -> Option<Read> {
+        match number_of_file {
+            0 => cpu(text).map(Read::Cpu),
+            1 => text.lines().map(io).collect::<Option<_>>().map(Read::Io),
+            2 => keyed(text).map(Read::Keyed),
+            3 => limit(text.trim_end()).map(Read::Limit),
+            4 => limits(text).map(Read::Limits),
+            5 => memory_events(text).map(Read::MemoryEvents),
+            6 => number(text).map(Read::Number),
+            7 => pressure(text).map(Read::Pressure),
+            _ => rdma(text).map(Read::Rdma),
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "stats_tests.rs"]
 mod tests;

@@ -9,6 +9,8 @@
 //! answered within a deadline.
 
 mod bus;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod message;
 mod properties;
 #[cfg(test)]

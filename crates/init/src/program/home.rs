@@ -26,6 +26,12 @@ impl Home {
         (self.length > 0).then_some(self.bytes.as_ptr() as usize)
     }
 
+    /// The variable, without its NUL.
+    #[cfg(fuzzing)]
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
     /// Sets it to a path; one that does not fit is as good as none.
     fn set(&mut self, path: &[u8]) {
         self.length = 0;
