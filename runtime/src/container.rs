@@ -449,12 +449,11 @@ impl Container {
         refuse()?;
         cgroup.freeze(CGROUP_DEADLINE)?;
         // A process that was killed meanwhile does not stop any more. Whoever kills it after this thaws the cgroup.
-        let stat = ProcessStat::read(self.pid())?;
-        if self.check_alive().is_err() || stat.is_none_or(|stat| stat.ending) {
-            cgroup.thaw()?;
-            return Err(Error::NotRunning);
-        }
-        Ok(())
+        let alive = self.check_alive().and_then(|()| match ProcessStat::is_ending(self.pid())? {
+            true => Err(Error::NotRunning),
+            false => Ok(()),
+        });
+        alive.map_err(|error| error.and_cleanup(cgroup.thaw().map(drop).map_err(Error::cgroup)))
     }
 
     /// Lets the processes of a paused container go on.
