@@ -48,7 +48,7 @@ pub enum Executable<'a> {
 
 /// What a program that has nothing to do with the caller's own affairs is started with: a session of its own, without a
 /// terminal; every signal's default action, none blocked; no descriptor but those it is given, whether or not they
-/// are close-on-exec.
+/// are close-on-exec. It is killed when the calling thread ends (`PR_SET_PDEATHSIG`), but not what it has started.
 #[derive(Clone, Copy, Debug)]
 pub struct Apart<'a> {
     /// The working directory.
@@ -111,6 +111,8 @@ struct Prepared {
     move_count: usize,
     keep_capabilities: bool,
     leads_group: bool,
+    /// The caller's process.
+    caller: libc::c_long,
     /// The child's answer, when it could not start the program: the number, and which call it was.
     errno: i32,
     call: &'static str,
@@ -163,6 +165,8 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Failure> {
         move_count: moves.len(),
         keep_capabilities: spawn.keep_capabilities,
         leads_group: spawn.leads_group,
+        // SAFETY: no pointers, and it cannot fail.
+        caller: if spawn.apart.is_some() { unsafe { libc::syscall(libc::SYS_getpid) } } else { 0 },
         errno: 0,
         call: "",
     };
@@ -260,6 +264,13 @@ unsafe fn stand_apart(prepared: *mut Prepared, directory: *const libc::c_char, d
     // SAFETY: the kernel reads as much as there is. The child has a table of signal actions and one of
     // descriptors for itself.
     unsafe {
+        if libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+            fail(prepared, "prctl");
+        }
+        // It may have ended before that.
+        if libc::syscall(libc::SYS_getppid) != (*prepared).caller {
+            fail(prepared, "getppid");
+        }
         if libc::syscall(libc::SYS_setsid) < 0 {
             fail(prepared, "setsid");
         }

@@ -45,6 +45,13 @@ pub(super) fn cases() -> Vec<Case> {
         .known_failure(Kind::Runc, LATE)
         .known_failure(Kind::Crun, LATE),
         case(
+            "reliability/inside-hook-alone",
+            "a hook in the runtime's namespaces ends with the command that is killed, noted or not",
+            hook_alone,
+        )
+        .known_failure(Kind::Runc, "it goes on")
+        .known_failure(Kind::Crun, "it goes on"),
+        case(
             "reliability/inside-hook-init-killed",
             "init killed while a hook hangs: the command fails in time",
             init_killed,
@@ -179,6 +186,20 @@ fn hook_survives(t: &Test) -> Verdict {
         // A hook in the container, now a child of this case, has to be reaped before its first process can end.
         let outcome = deleted_reaping(&b).and_then(|()| disappears(HANGS));
         check(outcome.is_ok(), || format!("{moment}: {outcome:?}"))?;
+    }
+    Ok(())
+}
+
+/// Seen to fail: no-frills whose hooks did not hear of the command's end.
+fn hook_alone(t: &Test) -> Verdict {
+    for (moment, by) in [("prestart", "create"), ("createRuntime", "create"), ("poststart", "start")] {
+        let b = hanging(t, moment)?;
+        let mut command = until_it_hangs(&b, by)?;
+        command.kill()?;
+        command.wait()?;
+        let outcome = disappears(HANGS);
+        check(outcome.is_ok(), || format!("{moment}: {outcome:?}"))?;
+        deleted_reaping(&b)?;
     }
     Ok(())
 }
