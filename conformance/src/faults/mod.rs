@@ -23,8 +23,8 @@ faults --runtime PATH [OPTION...]        (as root)
   --peer NAME         test target/peers/NAME (see conformance/peers.sh)
   --command NAME      this command (create) or scenario (create/plain) alone; repeatable
   --fault NAME        this fault alone: KILL, ENOMEM, EIO, EPERM, EINTR, EAGAIN, ENOSPC; repeatable
-  --sample N          every Nth point
-  --seed N            which of them: the first is N points before the end of a stride
+  --sample N          one of N points, scattered
+  --seed N            which of them; below N
   --jobs N            how many at a time; default: the number of processors
   --deadline SECONDS  what takes longer hangs; default 10
   --point NAME        this point alone, as it is printed: create/plain/KILL/0:openat:3

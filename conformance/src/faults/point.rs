@@ -285,9 +285,9 @@ impl Work<'_> {
             // The command under a tracer, which then ends by itself; or the command.
             let mine: Vec<i32> = hanging.iter().filter(|seen| seen.parent == pid).map(|seen| seen.pid).collect();
             if mine.is_empty() {
-                inside::kill(pid)
+                inside::kill(pid);
             } else {
-                mine.into_iter().for_each(inside::kill)
+                mine.into_iter().for_each(inside::kill);
             }
             let deadline = Instant::now() + Duration::from_secs(5);
             while Path::new(&format!("/proc/{pid}")).exists() && Instant::now() < deadline {
@@ -549,7 +549,7 @@ impl Work<'_> {
             return Ok(());
         }
         let text = fs::read_to_string(self.path("pid")).map_err(|e| format!("the pid file: {e}"))?;
-        if text == state["pid"].to_string() {
+        if text.parse().is_ok_and(|pid: i64| state["pid"] == pid) {
             Ok(())
         } else {
             Err(format!("the pid file says {text:?}, and state {state}"))

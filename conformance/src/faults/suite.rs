@@ -187,7 +187,10 @@ impl Suite<'_> {
             }
         }
         let (every, first) = (self.options.sample.max(1), self.options.seed);
-        let sampled = points.into_iter().enumerate().filter(|(index, _)| (index + first) % every == 0);
+        // Not by a stride: with one that the number of faults divides some would never come.
+        let scattered =
+            |index: usize| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32).wrapping_add(first) % every == 0;
+        let sampled = points.into_iter().enumerate().filter(|(index, _)| every == 1 || scattered(*index));
         Ok(sampled.map(|(_, point)| point).collect())
     }
 
