@@ -226,7 +226,8 @@ fn ends(answers: &Answers, from: Place) -> HashSet<Place> {
         if !seen.insert((place, left.clone())) {
             continue;
         }
-        if left.iter().all(|left| *left == 0) {
+        // Nobody is at work any more.
+        if left.iter().all(|left| *left == 0) && !matches!(place, Making | Spoiled | Dying | Leaving) {
             ends.insert(place);
         }
         for (at, (verb, answer)) in
