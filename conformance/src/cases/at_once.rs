@@ -186,7 +186,8 @@ fn after(verb: Verb, answer: &Answer, place: Place, with: &[Verb]) -> Option<Pla
             Running => Some(PausedRunning),
             _ => None,
         },
-        (Pause, Answer::Failed(text)) => stays(text == "container already paused" && paused),
+        // One that was killed while somebody paused it is frozen for a moment, until that is noticed.
+        (Pause, Answer::Failed(text)) => stays(text == "container already paused" && (paused || place == Dying)),
         (Resume, Answer::Done) => match place {
             PausedCreated => Some(Created),
             PausedRunning => Some(Running),
