@@ -184,10 +184,14 @@ fn after(verb: Verb, answer: &Answer, place: Place, with: &[Verb]) -> Option<Pla
         (Pause, Answer::Done) => match place {
             Created => Some(PausedCreated),
             Running => Some(PausedRunning),
+            // It has not ended yet.
+            Dying => Some(Dying),
             _ => None,
         },
-        // One that was killed while somebody paused it is frozen for a moment, until that is noticed.
-        (Pause, Answer::Failed(text)) => stays(text == "container already paused" && (paused || place == Dying)),
+        // One that is killed while somebody pauses it is frozen for a moment, until that is noticed.
+        (Pause, Answer::Failed(text)) => {
+            stays(text == "container already paused" && (paused || matches!(place, Dying | Leaving)))
+        }
         (Resume, Answer::Done) => match place {
             PausedCreated => Some(Created),
             PausedRunning => Some(Running),
@@ -351,7 +355,15 @@ fn at_once(b: &Bundle<'_>, place: Place, verbs: [Verb; 2], resources: &str) -> V
     }
     drop((gate, opener));
     let mut answers = Answers::new();
+    // Its process may be paused before it ends, and then waits for somebody to resume it.
+    let mut to_be_resumed = verbs.contains(&Exec) && verbs.contains(&Pause);
+    children.sort_by_key(|(verb, ..)| *verb == Exec);
     for (verb, mut out, mut child) in children {
+        if verb == Exec && std::mem::take(&mut to_be_resumed) {
+            let output = t.output_of(Resume.command(b, resources))?;
+            let text = output.stdout()? + &output.stderr()?;
+            *answers.entry((Resume, answer(Resume, output.status, &text))).or_default() += 1;
+        }
         let status = code(child.wait()?);
         let mut text = String::new();
         io::Seek::rewind(&mut out)?;
