@@ -195,8 +195,8 @@ impl Runtime {
             match state_in(&directory) {
                 Ok(Some(state)) => listing.states.push(state),
                 Ok(None) | Err(Error::NotFound) => {}
-                // Nor does what is no directory: a log, for instance.
-                Err(_) if directory.path().symlink_metadata().is_ok_and(|found| !found.is_dir()) => {}
+                // Nor does a file: a log, for instance.
+                Err(_) if directory.path().symlink_metadata().is_ok_and(|found| found.is_file()) => {}
                 Err(error) => listing.damaged.push((directory.id().to_owned(), error)),
             }
         }

@@ -331,10 +331,14 @@ fn in_place(t: &Test) -> Verdict {
             } else {
                 all_tell(&b, ", not a directory")?;
             }
-            // It may be anybody's, a log for instance: no matter of a list of containers.
-            let list = t.runtime(&["list", "--quiet"])?.exits(0)?;
-            same("the list", list.stdout()?, format!("{}\n", other.id))?;
-            lacks("what it warns of", &list.stderr()?, &b.id)?;
+            if link.is_some() {
+                list_goes_on(&b, &other, "")?;
+            } else {
+                // It may be anybody's, a log for instance: no matter of a list of containers.
+                let list = t.runtime(&["list", "--quiet"])?.exits(0)?;
+                same("the list", list.stdout()?, format!("{}\n", other.id))?;
+                lacks("what it warns of", &list.stderr()?, &b.id)?;
+            }
             b.create_with(&[])?.refuses(t, "container with given ID already exists", &[])?;
             b.delete_force().map(drop)
         })();
