@@ -57,6 +57,14 @@ step "conformance: target/release/no-frills as on Linux 5.10, but for what the c
 "$suite" --second-attempt --runtime target/release/no-frills --without mount_setattr,open_tree_attr,pidfd_getfd \
     bind/ mounts/ paths/ propagation rootfs/ devices/ engines/ lifecycle/ namespaces/
 
+# A machine of unknown load: what does not come again is told, and is to be looked into.
+twice() { "$@" || { echo "once more:"; "$@"; }; }
+
+step "a sample of kills and failures at system calls, and of mutated configurations"
+cargo build --quiet --package no-frills-conformance --bin faults --bin mutate
+twice target/debug/faults --runtime target/release/no-frills --sample 97
+twice target/debug/mutate --runtime target/release/no-frills --count 300
+
 step "fuzzing, briefly"
 fuzz/smoke.sh
 

@@ -29,7 +29,7 @@ pub(crate) fn connect(path: Option<&Path>, terminal: bool) -> Result<Option<Owne
 /// As connect(2); [`Error::Mute`] when nobody takes the connection within 10 seconds.
 pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd> {
     match socket::connect_stream(path, DEADLINE) {
-        Err(Errno::EAGAIN) => Err(Error::Mute { what, path: path.to_owned(), seconds: DEADLINE.as_secs() }),
+        Err(Errno::ETIMEDOUT) => Err(Error::Mute { what, path: path.to_owned(), seconds: DEADLINE.as_secs() }),
         result => result.map_err(Error::system(format!("connecting to the {what} socket {}", path.display()))),
     }
 }

@@ -40,6 +40,7 @@ const NEVER_FAIL: &[&str] = &[
     "getgid",
     "getegid",
     "umask",
+    "clock_gettime",
     "set_tid_address",
 ];
 

@@ -480,6 +480,10 @@ impl Work<'_> {
                 if *errno == Errno::EPERM {
                     known.extend(["permission denied".to_owned(), "may not".to_owned()]);
                 }
+                // What connect(2) answers when its time is up.
+                if *errno == Errno::EAGAIN {
+                    known.push("ETIMEDOUT".to_owned());
+                }
                 known
             }
             Some((_, Fault::Kill)) => ["signal 9", "has stopped", "not running"].map(ToOwned::to_owned).to_vec(),

@@ -24,13 +24,16 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 /// it is waited for, but not longer than `patience`, of whole seconds.
 ///
 /// # Errors
-/// As socket(2) and connect(2); `EAGAIN` when nobody has made room in time; `ENAMETOOLONG`.
+/// As socket(2) and connect(2); `ETIMEDOUT` when nobody has made room in time; `ENAMETOOLONG`.
 pub fn connect_stream(path: &Path, patience: Duration) -> nix::Result<OwnedFd> {
     let address = UnixAddr::new(path)?;
     let stream = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&stream, sockopt::SendTimeout, &TimeVal::new(patience.as_secs() as i64, 0))?;
-    connect(stream.as_raw_fd(), &address)?;
-    Ok(stream)
+    match connect(stream.as_raw_fd(), &address) {
+        // As the others may answer, too, for other reasons.
+        Err(Errno::EAGAIN) => Err(Errno::ETIMEDOUT),
+        result => result.map(|()| stream),
+    }
 }
 
 /// Sends one datagram made of parts, with descriptors attached (at most 253).
