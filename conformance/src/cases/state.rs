@@ -355,8 +355,21 @@ fn in_place(t: &Test) -> Verdict {
 fn reused_pid(t: &Test) -> Verdict {
     let b = t.bundle()?.running_idle()?;
     let pid = b.pid()?.as_raw_nonzero().get();
-    // Its pid is another's: the first process of this namespace, which nobody is to kill, began at another time.
-    let mut child = std::process::Command::new("sleep").arg("1000").spawn()?;
+    // Its pid is another's, which began at another time: one has to begin in a later tick of the kernel's clock than the container.
+    let begun = |pid: &dyn std::fmt::Display| -> Verdict<String> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The 22nd field; the second one, which may hold blanks, ends with the last parenthesis.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        Ok(some("its start", rest.split_ascii_whitespace().nth(19))?.to_owned())
+    };
+    let mut child = loop {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn()?;
+        if begun(&child.id())? != begun(&pid)? {
+            break child;
+        }
+        child.kill()?;
+        child.wait()?;
+    };
     let text = fs::read_to_string(state_file(&b))?;
     let text = match t.kind {
         Kind::NoFrills => text.replace(&format!("\"pid\":{pid}"), &format!("\"pid\":{}", child.id())),
