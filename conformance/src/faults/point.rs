@@ -480,9 +480,10 @@ impl Work<'_> {
                 if *errno == Errno::EPERM {
                     known.extend(["permission denied".to_owned(), "may not".to_owned()]);
                 }
-                // What connect(2) answers when its time is up.
+                // What connect(2) answers when the queue is full, or its time is up, and what that means.
                 if *errno == Errno::EAGAIN {
-                    known.push("ETIMEDOUT".to_owned());
+                    known
+                        .extend(["ETIMEDOUT", "nobody takes the connection", "does not answer"].map(ToOwned::to_owned));
                 }
                 known
             }
