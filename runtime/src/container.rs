@@ -705,15 +705,7 @@ impl Container {
 
 /// A descriptor for a recorded process, if it is still the one that was recorded.
 pub(crate) fn open_process(record: &Record) -> Result<Option<OwnedFd>> {
-    let Some(process) = record.process else { return Ok(None) };
-    let pidfd = match pidfd::open(process.pid) {
-        Err(Errno::ESRCH) => return Ok(None),
-        result => result.map_err(Error::system(format!("opening process {}: pidfd_open", process.pid)))?,
-    };
-    // The check after the open: now the pid cannot go to another process unnoticed. A zombie may still
-    // tell how it ended.
-    let stat = ProcessStat::read(process.pid)?;
-    Ok(stat.is_some_and(|stat| stat.start_time == process.start_time).then_some(pidfd))
+    record.process.map_or(Ok(None), Process::open)
 }
 
 fn status_of(directory: &Directory, record: &Record) -> Result<Status> {

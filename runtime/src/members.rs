@@ -9,7 +9,7 @@ use no_frills_cgroups::{Cgroup, Hierarchy};
 use no_frills_sys::pidfd;
 
 use crate::error::{Error, Result};
-use crate::state::{Process, ProcessStat, Record};
+use crate::state::{Process, Record};
 
 /// What is known of a container's processes.
 #[derive(Clone, Debug)]
@@ -43,18 +43,11 @@ impl Members {
             Members::OfCgroup(cgroup) => return Ok(cgroup.kill()?),
             Members::OfNamespace(process) | Members::First(process) => process,
         };
-        let Some(Process { pid, start_time }) = process else { return Ok(()) };
-        let opened = match pidfd::open(*pid) {
-            Err(Errno::ESRCH) => return Ok(()),
-            result => result.map_err(Error::system(format!("opening process {pid}")))?,
-        };
-        // After the open: now the pid cannot go to another process unnoticed.
-        if ProcessStat::read(*pid)?.is_none_or(|stat| stat.start_time != *start_time) {
-            return Ok(());
-        }
+        let Some(process) = process else { return Ok(()) };
+        let Some(opened) = process.open()? else { return Ok(()) };
         match pidfd::send_signal(&opened, nix::libc::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(errno) => Err(Error::system(format!("killing process {pid}"))(errno)),
+            Err(errno) => Err(Error::system(format!("killing process {}", process.pid))(errno)),
         }
     }
 
@@ -142,6 +135,7 @@ pub(crate) fn may_not_set_groups(pid: Option<i32>) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::ProcessStat;
 
     #[test]
     fn without_a_cgroup_those_of_the_pid_namespace_are_found() {

@@ -20,12 +20,13 @@ use std::fmt;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc::{self, O_NOFOLLOW, O_NONBLOCK};
-use no_frills_sys::lock;
+use no_frills_sys::{lock, pidfd};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -217,6 +218,17 @@ impl ProcessStat {
 }
 
 impl Process {
+    /// A descriptor for it. `None`: it is gone, whoever has its pid by now. A zombie may still tell how it ended.
+    pub(crate) fn open(self) -> Result<Option<OwnedFd>> {
+        let pidfd = match pidfd::open(self.pid) {
+            Err(Errno::ESRCH) => return Ok(None),
+            result => result.map_err(Error::system(format!("opening process {}: pidfd_open", self.pid)))?,
+        };
+        // The check after the open: now the pid cannot go to another process unnoticed.
+        let stat = ProcessStat::read(self.pid)?;
+        Ok(stat.is_some_and(|stat| stat.start_time == self.start_time).then_some(pidfd))
+    }
+
     /// Whether it still runs; a zombie does not, nor does one that is ending.
     pub(crate) fn is_alive(self) -> Result<bool> {
         let stat = ProcessStat::read(self.pid)?;
