@@ -38,8 +38,10 @@ cargo test --quiet --workspace
 cargo test --quiet --package no-frills --features oci-spec
 
 step "the library, built from its packages with init in it"
-cargo package --quiet --allow-dirty -p no-frills-plan -p no-frills-init -p no-frills-sys -p no-frills-seccomp \
-    -p no-frills-cgroups -p no-frills
+# cargo takes a package's version for its content: what an earlier run unpacked or built would be taken for today's.
+rm -rf target/packages "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/no-frills-*
+cargo package --quiet --allow-dirty --target-dir target/packages -p no-frills-plan -p no-frills-init -p no-frills-sys \
+    -p no-frills-seccomp -p no-frills-cgroups -p no-frills
 
 step "release build"
 cargo build --release --package no-frills-shim
