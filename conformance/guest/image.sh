@@ -1,10 +1,11 @@
 #!/bin/sh
-# Makes the guest's system image, unless it is there: DIR/{root.img,vmlinuz,initrd.img}.
+# Makes the guest's system image, unless it is there: DIR/{root.img,vmlinuz,initrd.img}; and DIR/tree, the same
+# system as a directory, for the engines' room (conformance/engines).
 #
 #   conformance/guest/image.sh SUITE DIR
 #
-# A Debian system of SUITE (trixie, sid, ...) with systemd, dbus, a kernel and what the conformance suite uses; the
-# project itself is not in it. It is made anew when this file or the suite changes. Needs root on a Debian machine.
+# A Debian system of SUITE (trixie, sid, ...) with systemd, dbus, a kernel, the container engines and what else the
+# conformance suite uses; the project itself is not in it. It is made anew when this file or the suite changes. Needs root on a Debian machine.
 # A mirror that does not answer for 20 s is given up, and each part is tried twice, for 8 minutes at most.
 set -eu
 
@@ -34,6 +35,7 @@ mirror=$(mirror)
 
 root=$dir/root
 log=$dir/image.log
+rm -rf --one-file-system "$dir/tree"
 remove() { rm -rf --one-file-system "$root"; }
 child=
 # For a while; in the background, so that a signal to this script is heard at once.
@@ -92,7 +94,9 @@ cat >"$dir/install.sh" <<-'END'
 	    chroot "$1" env DEBIAN_FRONTEND=noninteractive LC_ALL=C INITRD=No apt-get -q -y -o Acquire::Retries=3 -o Acquire::http::Timeout=20 \
 	        -o Dpkg::Options::=--force-confold --no-install-recommends install \
 	        systemd systemd-sysv dbus dbus-user-session libpam-systemd udev kmod linux-image-cloud-amd64 \
-	        apparmor busybox-static ca-certificates iproute2 procps strace uidmap util-linux
+	        apparmor busybox-static ca-certificates iproute2 procps strace uidmap util-linux \
+	        aardvark-dns buildah conmon containerd curl docker-buildx docker-cli docker-compose docker-registry docker.io \
+	        fuse-overlayfs iptables netavark nftables passt podman redis-server runc slirp4netns
 	}
 	apt "$1"
 END
@@ -142,9 +146,12 @@ cat >"$root/etc/systemd/system/guest.service" <<-'END'
 END
 mkdir -p "$root/project"
 ln -s ../guest.service "$root/etc/systemd/system/multi-user.target.wants/guest.service"
-# Not for a machine that lives for minutes and is emulated. AppArmor is on without Debian's profiles, which take long to
+# Not for a machine that lives for minutes and is emulated; engines are started by the cases. AppArmor is on without Debian's profiles, which take long to
 # compile.
-for unit in apparmor.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
+for unit in apparmor.service apt-daily.timer apt-daily-upgrade.timer containerd.service docker-registry.service \
+	docker.service docker.socket dpkg-db-backup.timer e2scrub_all.timer \
+	podman-auto-update.service podman-auto-update.timer podman-clean-transient.service podman-restart.service podman.service \
+	podman.socket redis-server.service \
 	e2scrub_reap.service fstrim.timer getty@.service man-db.timer modprobe@.service sys-fs-fuse-connections.mount \
 	sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount systemd-journal-flush.service \
 	systemd-journald-audit.socket systemd-modules-load.service systemd-pstore.service systemd-random-seed.service systemd-tmpfiles-clean.timer \
@@ -187,5 +194,6 @@ chmod 755 "$early/init"
 (cd "$early" && find . | cpio --quiet -o -H newc) >"$dir/initrd.img"
 rm -rf "$early" "$dir/root.img"
 mke2fs -q -t ext4 -L guest -m 0 -E lazy_itable_init=1,root_owner=0:0 -d "$root" "$dir/root.img" 4G >>"$log" 2>&1
+mv "$root" "$dir/tree"
 echo "$recipe" >"$dir/recipe"
 say "image made in $(($(date +%s) - begin)) s, $(du -m "$dir/root.img" | cut -f 1) MiB"

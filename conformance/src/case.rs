@@ -1,6 +1,7 @@
 //! What a case is: a name, a line of documentation, a function, and marks.
 
 use crate::bundle::Test;
+use crate::engines::Engine;
 use crate::expect::Verdict;
 use crate::features::Feature;
 use crate::kind::Kind;
@@ -17,6 +18,8 @@ pub(crate) struct Case {
     needs: &'static [&'static str],
     controllers: &'static [&'static str],
     features: &'static [Feature],
+    /// The engines that it calls.
+    pub(crate) engines: Vec<Engine>,
 }
 
 /// What is known about a case with one runtime.
@@ -39,7 +42,7 @@ pub(crate) const UNFILTERED: &str = "to be run without a filter";
 
 /// Declares a case.
 pub(crate) fn case(name: &'static str, doc: &'static str, run: fn(&Test) -> Verdict) -> Case {
-    Case { name, doc, run, marks: Vec::new(), needs: &[], controllers: &[], features: &[] }
+    Case { name, doc, run, marks: Vec::new(), needs: &[], controllers: &[], features: &[], engines: Vec::new() }
 }
 
 impl Case {
@@ -79,6 +82,21 @@ impl Case {
     pub(crate) fn needs_features(mut self, features: &'static [Feature]) -> Self {
         self.features = features;
         self
+    }
+
+    /// The case calls this engine, which runs the runtime under test.
+    pub(crate) fn needs_engine(mut self, engine: Engine) -> Self {
+        self.engines.push(engine);
+        self
+    }
+
+    /// Why the case is not run, if it needs an engine that is not here, or if engines are not to be started.
+    pub(crate) fn lacks_engine(&self, started: bool) -> Option<String> {
+        let engine = self.engines.first()?;
+        match started {
+            true => self.engines.iter().find_map(|engine| engine.missing()),
+            false => Some(format!("needs {engine}: only with --engines")),
+        }
     }
 
     /// Whether the case is one that many a machine has to skip, but not the guest (conformance/guest).
@@ -132,7 +150,8 @@ impl Case {
         let needs = self.needs.iter().map(|call| format!("needs {call}"));
         let controllers = self.controllers.iter().map(|name| format!("needs the controller {name:?}"));
         let features = self.features.iter().map(|feature| format!("needs {feature}"));
-        needs.chain(controllers).chain(features).chain(self.marks.iter().map(|mark| {
+        let engines = self.engines.iter().map(|engine| format!("needs {engine}"));
+        needs.chain(controllers).chain(features).chain(engines).chain(self.marks.iter().map(|mark| {
             let Mark { kind, why, .. } = mark;
             match mark.what {
                 What::Differs => format!("{kind} differs: {why}"),

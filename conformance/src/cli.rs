@@ -25,6 +25,8 @@ conformance --runtime PATH [OPTION...] [FILTER...]
   --format FORMAT     lines (default), tap or json (one object per line)
   --host-view         leave /sys/fs/cgroup as it is, even if it is not cgroup2
   --needs-guest       those that need controllers, systemd or AppArmor, besides the cases that a FILTER names
+  --engines           start Docker and others for the cases engines/*; they change the network of the machine, so
+                      that they want a machine or a room of its own: see conformance/engines/room.sh
   --keep              keep the working directories
   --list              print the cases and their marks, run nothing
   --help              print this
@@ -60,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) second_attempt: bool,
     /// Those cases too that need what the guest has.
     pub(crate) needs_guest: bool,
+    /// Whether engines are started.
+    pub(crate) engines: bool,
     pub(crate) keep: bool,
     pub(crate) filter: Vec<String>,
 }
@@ -95,6 +99,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
         host_view: false,
         second_attempt: false,
         needs_guest: false,
+        engines: false,
         keep: false,
         filter: Vec::new(),
     };
@@ -110,6 +115,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Request, lexopt::Error> {
             Long("host-view") => options.host_view = true,
             Long("second-attempt") => options.second_attempt = true,
             Long("needs-guest") => options.needs_guest = true,
+            Long("engines") => options.engines = true,
             Long("keep") => options.keep = true,
             Long("list") => list = true,
             Long("help") | Short('h') => return Ok(Request::Help),

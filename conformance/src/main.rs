@@ -9,6 +9,7 @@ mod case;
 mod cases;
 mod cgroup2;
 mod cli;
+mod engines;
 mod expect;
 mod features;
 mod kind;

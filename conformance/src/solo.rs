@@ -10,8 +10,10 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use serde_json::json;
 
 use crate::bundle::{PATIENCE, Test};
+use crate::case::Case;
 use crate::cases;
 use crate::cgroup2;
+use crate::engines;
 use crate::expect::{Stop, Verdict};
 use crate::kind::Kind;
 use crate::left;
@@ -41,7 +43,7 @@ pub(crate) fn run(solo: &Solo) -> Result<(), String> {
     let before = left::mounts().map_err(|stop| format!("{stop:?}"))?;
 
     let verdict = (case.run)(&test);
-    let verdict = finish(&test, &before, verdict);
+    let verdict = finish(&test, &case, &before, verdict);
     left::kill_descendants();
     let outcome = match verdict {
         Ok(()) => json!({"outcome": "ok"}),
@@ -90,8 +92,11 @@ fn prepare(solo: &Solo) -> Verdict<Test> {
 }
 
 /// Deletes the containers that the case left to be deleted, then looks for what should not be there.
-fn finish(test: &Test, before: &[String], verdict: Verdict) -> Verdict {
+fn finish(test: &Test, case: &Case, before: &[String], verdict: Verdict) -> Verdict {
     let mut problems = Vec::new();
+    if let Err(Stop::Failed(why)) = engines::clean_up(test, &case.engines) {
+        problems.push(format!("cleaning up: {why}"));
+    }
     for id in test.ids() {
         if !test.state_root().join(&id).exists() {
             continue;

@@ -15,6 +15,7 @@ use crate::case::Case;
 use crate::cases;
 use crate::cgroup2;
 use crate::cli::Options;
+use crate::engines::Engines;
 use crate::kind::Kind;
 use crate::report::{Outcome, Report};
 use crate::rootfs;
@@ -55,6 +56,8 @@ struct Suite<'a> {
     /// The suite's cgroup in the hierarchy, and the directory of it.
     cgroup: String,
     cgroup_dir: PathBuf,
+    /// The controllers that this machine has in cgroup v2.
+    controllers: String,
     program: PathBuf,
 }
 
@@ -78,6 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         cgroup: format!("/{name}"),
         cgroup_dir: cgroup2::mount_point()?.join(&name),
         work,
+        controllers: cgroup2::controllers()?,
         program: std::env::current_exe().map_err(|e| format!("/proc/self/exe: {e}"))?,
     };
     fs::create_dir(&suite.work).map_err(|e| format!("making {}: {e}", suite.work.display()))?;
@@ -94,6 +98,30 @@ impl Suite<'_> {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(&self.work, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
         rootfs::make_base(&self.work.join("busybox"))?;
+        let engines = self.engines(cases)?;
+        let passed = self.run_all(cases, version);
+        // A daemon that does not end well, or leaves something, is no success, whatever the cases say.
+        engines.stop()?;
+        passed
+    }
+
+    /// Starts the engines that these cases need and that are here.
+    fn engines(&self, cases: &[Case]) -> Result<Engines, String> {
+        let run = cases.iter().filter(|case| self.why_not(case).is_none());
+        let wanted: Vec<_> = run.flat_map(|case| case.engines.iter().copied()).collect();
+        Engines::start(&wanted, &self.runtime, &self.work, &self.cgroup)
+    }
+
+    /// Why a case is not run here with this runtime.
+    fn why_not(&self, case: &Case) -> Option<String> {
+        case.skipped_for(self.kind)
+            .or_else(|| case.lacks(&self.options.without))
+            .or_else(|| case.lacks_controller(&self.controllers))
+            .or_else(|| case.lacks_feature())
+            .or_else(|| case.lacks_engine(self.options.engines))
+    }
+
+    fn run_all(&self, cases: &[Case], version: &str) -> Result<bool, String> {
         let report = Mutex::new(Report::new(self.options.format, self.kind, version, cases.len()));
         let add = |case: &Case, outcome: &Outcome, start: Instant| {
             // A poisoned lock means a panic in printing, which the scope passes on.
@@ -103,7 +131,6 @@ impl Suite<'_> {
         };
         let second_attempt = self.options.second_attempt || self.kind.has_second_attempt();
         let again = Mutex::new(Vec::new());
-        let controllers = cgroup2::controllers()?;
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..self.options.jobs.max(1) {
@@ -113,12 +140,7 @@ impl Suite<'_> {
                         cases.get(index).map(|case| (index, case))
                     }) {
                         let start = Instant::now();
-                        let outcome = match case
-                            .skipped_for(self.kind)
-                            .or_else(|| case.lacks(&self.options.without))
-                            .or_else(|| case.lacks_controller(&controllers))
-                            .or_else(|| case.lacks_feature())
-                        {
+                        let outcome = match self.why_not(case) {
                             Some(why) => Outcome::Skipped(why),
                             None => self.one(index, case).weigh(case, self.kind),
                         };

@@ -48,14 +48,14 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-const DOCKER_DEFAULT: &str = include_str!("../../fixtures/docker-default.json");
-const DOCKER_TTY: &str = include_str!("../../fixtures/docker-tty.json");
-const DOCKER_PRIVILEGED: &str = include_str!("../../fixtures/docker-privileged.json");
-const DOCKER_USER: &str = include_str!("../../fixtures/docker-user-caps-readonly-volume.json");
-const DOCKER_EXEC: &str = include_str!("../../fixtures/docker-exec-process.json");
-const DOCKER_EXEC_USER: &str = include_str!("../../fixtures/docker-exec-user-process.json");
-const PODMAN_DEFAULT: &str = include_str!("../../fixtures/podman-default.json");
-const PODMAN_USERNS: &str = include_str!("../../fixtures/podman-userns.json");
+const DOCKER_DEFAULT: &str = include_str!("../../../fixtures/docker-default.json");
+const DOCKER_TTY: &str = include_str!("../../../fixtures/docker-tty.json");
+const DOCKER_PRIVILEGED: &str = include_str!("../../../fixtures/docker-privileged.json");
+const DOCKER_USER: &str = include_str!("../../../fixtures/docker-user-caps-readonly-volume.json");
+const DOCKER_EXEC: &str = include_str!("../../../fixtures/docker-exec-process.json");
+const DOCKER_EXEC_USER: &str = include_str!("../../../fixtures/docker-exec-user-process.json");
+const PODMAN_DEFAULT: &str = include_str!("../../../fixtures/podman-default.json");
+const PODMAN_USERNS: &str = include_str!("../../../fixtures/podman-userns.json");
 
 /// A bundle of the fixture, with what the case's machine has in place of the engine's machine's.
 fn fixture<'t>(t: &'t Test, text: &str) -> Verdict<Bundle<'t>> {

@@ -1,0 +1,10 @@
+//! What engines do: with configs as they wrote them (`configs`), and for real, with the runtime in runc's place.
+
+mod configs;
+mod docker;
+
+use crate::case::Case;
+
+pub(crate) fn cases() -> Vec<Case> {
+    [configs::cases(), docker::cases()].into_iter().flatten().collect()
+}

@@ -1,0 +1,149 @@
+//! Container engines with the runtime under test in runc's place: real ones, started for a run of the suite.
+//!
+//! [`Engines`] belongs to the suite: a registry with images that are made on the spot, and the daemons, which all cases
+//! share. What a case calls them by is in [`docker`] and its neighbours. They change the network of the machine they
+//! run in, so they want a room (`conformance/engines/room.sh`) or a machine of its own; hence `--engines`.
+
+mod daemon;
+pub(crate) mod docker;
+mod images;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bundle::Test;
+use crate::cgroup2;
+use crate::expect::Verdict;
+use daemon::Daemon;
+
+/// The engines that cases need (`Case::needs_engine`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// dockerd with its own containerd, and the `docker` command.
+    Docker,
+}
+
+impl Engine {
+    /// The programs of it that a machine has to have.
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["dockerd", "docker", "containerd", "containerd-shim-runc-v2"],
+        }
+    }
+
+    /// Why the machine does not have it, if it does not.
+    pub(crate) fn missing(self) -> Option<String> {
+        let common = ["docker-registry", "buildah"];
+        let missing = self.programs().iter().chain(&common).find(|name| !is_installed(name))?;
+        Some(format!("needs {self}, and {missing} is not installed"))
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "Docker",
+        })
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Where everything of the engines is, seen from the working directory of the suite.
+const PLACE: &str = "engines";
+
+/// What a case sees of the engines that the suite runs.
+pub(crate) fn place(t: &Test) -> PathBuf {
+    t.work.with_file_name(PLACE)
+}
+
+/// The engines of a run of the suite.
+pub(crate) struct Engines {
+    daemons: Vec<Daemon>,
+    cgroup_dir: PathBuf,
+}
+
+impl Engines {
+    /// Starts what these engines need: in `work`/engines, with the runtime as their default one, and with the
+    /// containers in `cgroup`/engines.
+    pub(crate) fn start(wanted: &[Engine], runtime: &Path, work: &Path, cgroup: &str) -> Result<Self, String> {
+        let cgroup_dir = cgroup2::mount_point()?.join(cgroup.trim_start_matches('/')).join(PLACE);
+        let mut engines = Self { daemons: Vec::new(), cgroup_dir };
+        if wanted.is_empty() {
+            return Ok(engines);
+        }
+        let place = work.join(PLACE);
+        let started = engines.start_all(wanted, runtime, work, &place, &format!("{cgroup}/{PLACE}"));
+        match started {
+            Ok(()) => Ok(engines),
+            Err(why) => {
+                let logs: Vec<_> = engines.daemons.iter().map(Daemon::last_words).collect();
+                engines.stop().unwrap_or_default();
+                Err(format!("{why}\n{}", logs.join("\n")))
+            }
+        }
+    }
+
+    fn start_all(
+        &mut self,
+        wanted: &[Engine],
+        runtime: &Path,
+        work: &Path,
+        place: &Path,
+        cgroup: &str,
+    ) -> Result<(), String> {
+        fs::create_dir_all(place).map_err(|e| format!("making {}: {e}", place.display()))?;
+        fs::create_dir_all(&self.cgroup_dir).map_err(|e| format!("making {}: {e}", self.cgroup_dir.display()))?;
+        self.daemons.push(images::registry(place, &self.cgroup_dir)?);
+        images::busybox(work, place)?;
+        if wanted.contains(&Engine::Docker) {
+            self.daemons.push(docker::start(runtime, place, &self.cgroup_dir, cgroup, &[])?);
+            docker::prepare(place)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the daemons. An error if one did not end well, or if processes of theirs outlive them.
+    pub(crate) fn stop(self) -> Result<(), String> {
+        let mut problems = Vec::new();
+        for daemon in self.daemons.into_iter().rev() {
+            problems.extend(daemon.stop().err());
+        }
+        let mut cgroups = cgroup2::below(&self.cgroup_dir);
+        cgroups.push(self.cgroup_dir);
+        for cgroup in cgroups.iter().filter(|dir| dir.exists()) {
+            let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+            for pid in procs.lines() {
+                let name = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+                problems.push(format!("left behind by the engines: process {pid} ({name}) in {}", cgroup.display()));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    }
+}
+
+/// Removes what the case has left in the engines it needs.
+pub(crate) fn clean_up(t: &Test, needed: &[Engine]) -> Verdict {
+    for engine in needed {
+        match engine {
+            Engine::Docker => docker::clean_up(t)?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs a command of the preparation, which must succeed; returns what it prints.
+fn call(command: &mut Command) -> Result<String, String> {
+    let words = format!("{command:?}");
+    let output = command.output().map_err(|e| format!("{words}: {e}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(format!("{words}: {}: {}", output.status, text(&output.stderr))),
+    }
+}
