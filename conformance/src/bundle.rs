@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -21,8 +22,23 @@ use crate::rootfs;
 /// What `runc spec` prints on a cgroup2 host.
 const DEFAULT_SPEC: &str = include_str!("default_spec.json");
 
-/// How long a case waits for one thing.
+/// How long a case waits for one thing that a runtime does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The same where engines do it: in an emulated machine each command of theirs takes seconds.
+const PATIENCE_WITH_ENGINES: Duration = Duration::from_secs(90);
+
+static WITH_ENGINES: AtomicBool = AtomicBool::new(false);
+
+/// How long this process waits for one thing: longer if it runs a case of engines.
+pub(crate) fn patience() -> Duration {
+    if WITH_ENGINES.load(Ordering::Relaxed) { PATIENCE_WITH_ENGINES } else { PATIENCE }
+}
+
+/// This process runs a case of engines.
+pub(crate) fn be_patient() {
+    WITH_ENGINES.store(true, Ordering::Relaxed);
+}
 
 /// One case's world: a runtime with a state root, a working directory and a cgroup of its own.
 pub(crate) struct Test {
@@ -482,7 +498,7 @@ pub(crate) fn ended(pid: Pid) -> Verdict<i32> {
         Err(rustix::io::Errno::SRCH) => return Ok(0),
         other => other?,
     };
-    if !readable(&pidfd, PATIENCE)? {
+    if !readable(&pidfd, patience())? {
         return fail(format!("process {} did not end", pid.as_raw_nonzero()));
     }
     let id = rustix::process::WaitId::PidFd(pidfd.as_fd());
@@ -509,7 +525,7 @@ pub(crate) fn readable(fd: &impl AsFd, limit: Duration) -> Verdict<bool> {
 
 /// Looks again and again until something holds that no event tells of.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Verdict<bool>) -> Verdict {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while !holds()? {
         if Instant::now() > deadline {
             return fail(format!("this never came to hold: {what}"));
@@ -532,7 +548,7 @@ impl Lines {
 
     /// The next line without its end; fails if none comes.
     pub(crate) fn next(&mut self) -> Verdict<String> {
-        if self.fd.buffer().is_empty() && !readable(self.fd.get_ref(), PATIENCE)? {
+        if self.fd.buffer().is_empty() && !readable(self.fd.get_ref(), patience())? {
             return fail("the container printed no line");
         }
         let mut line = String::new();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use serde_json::json;
 
-use crate::bundle::{PATIENCE, Test};
+use crate::bundle::{self, PATIENCE, Test};
 use crate::case::Case;
 use crate::cases;
 use crate::cgroup2;
@@ -39,6 +39,9 @@ pub(crate) fn run(solo: &Solo) -> Result<(), String> {
     }
     let case = cases::all().into_iter().find(|case| case.name == solo.name);
     let case = case.ok_or_else(|| format!("no case is named {}", solo.name))?;
+    if !case.engines.is_empty() {
+        bundle::be_patient();
+    }
     let test = prepare(solo).map_err(|stop| format!("{stop:?}"))?;
     let before = left::mounts().map_err(|stop| format!("{stop:?}"))?;
 

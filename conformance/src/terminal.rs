@@ -12,7 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use crate::bundle::{PATIENCE, Test, eventually, readable};
+use crate::bundle::{Test, eventually, patience, readable};
 use crate::expect::{Verdict, check, fail, same, some};
 
 /// A new pseudo-terminal: its master and its slave.
@@ -49,7 +49,7 @@ pub(crate) fn is_raw(t: &Test, slave: &File) -> Verdict {
 
 /// Reads from a terminal's master until the text is there; what was read, without carriage returns.
 pub(crate) fn read_until(master: &mut File, text: &str) -> Verdict<String> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     let mut seen = Vec::new();
     loop {
         let so_far = String::from_utf8_lossy(&seen).replace('\r', "");
@@ -77,7 +77,7 @@ pub(crate) fn listen(path: &Path) -> Verdict<UnixListener> {
 
 /// Takes the one connection with the one descriptor that a runtime sends.
 pub(crate) fn receive(listener: &UnixListener) -> Verdict<File> {
-    if !readable(listener, PATIENCE)? {
+    if !readable(listener, patience())? {
         return fail("nothing connected to the console socket");
     }
     let (connection, _) = listener.accept()?;
