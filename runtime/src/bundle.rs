@@ -11,7 +11,7 @@ use nix::libc::O_NONBLOCK;
 
 use crate::compile::{CompileOptions, Program, compile_but_filter};
 use crate::config::Config;
-use crate::container::CreateOptions;
+use crate::container::{CreateOptions, OwnCgroup};
 use crate::error::{Error, Result};
 
 /// The largest `config.json` that is read: 16 MiB. The largest seen in practice has some 100 KiB.
@@ -87,6 +87,7 @@ impl Bundle {
             listen_fds: options.listen_fds,
             notify,
             systemd_cgroup: options.systemd_cgroup,
+            no_cgroup: options.own_cgroup == OwnCgroup::None,
         };
         Ok(compile_but_filter(&self.config, &options)?)
     }

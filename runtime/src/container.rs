@@ -62,6 +62,21 @@ pub struct Listing {
     pub damaged: Vec<(String, Error)>,
 }
 
+/// Whether a container has a cgroup of its own. One without stays in the caller's: it cannot be limited, paused or watched, and its
+/// device rules are not enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnCgroup {
+    /// It has; but a user who may make none goes without, and so does root of a user namespace.
+    #[default]
+    Auto,
+    /// It has, or is not created.
+    Required,
+    /// It has, unless the caller, whoever that is, may make none.
+    IfPermitted,
+    /// It has none. `linux.cgroupsPath` is not looked at.
+    None,
+}
+
 /// How a container is created.
 #[derive(Debug, Default)]
 pub struct CreateOptions {
@@ -92,6 +107,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// Have systemd make the container's cgroup: `linux.cgroupsPath` is `slice:prefix:name` then.
     pub systemd_cgroup: bool,
+    /// Whether it has a cgroup of its own.
+    pub own_cgroup: OwnCgroup,
 }
 
 impl Runtime {
@@ -299,6 +316,12 @@ impl Container {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.record.process.map_or(0, |process| process.pid)
+    }
+
+    /// Its cgroup, from the root of the hierarchy on. `None`: it has none of its own.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<&Path> {
+        Some(self.record.cgroup.as_path()).filter(|path| !path.as_os_str().is_empty())
     }
 
     /// A descriptor for its process, to poll for its end. `None`: it has ended and is gone.

@@ -26,9 +26,9 @@ use no_frills_sys::capability;
 use no_frills_sys::spawn::Failure;
 
 use crate::bundle::Bundle;
-use crate::compile::{Caller, Forks, Pointer, Program};
+use crate::compile::{Caller, Forks, Pointer, Program, SourceKind};
 use crate::config::{Config, ConfigError, Moment, RESOURCES, namespace};
-use crate::container::CreateOptions;
+use crate::container::{CreateOptions, OwnCgroup};
 use crate::error::{Error, Explained, Result};
 use crate::hooks::{self, Inside, Occasion, Told};
 use crate::init::{Descriptors, Init, open_first};
@@ -131,14 +131,19 @@ impl Attempt<'_> {
         own_namespaces::check(config)?;
         let mut scope = Making::prepare(config, directory.id(), program.cgroup.as_ref())?;
         let cgroup = match (&program.cgroup, Hierarchy::find()) {
-            (Some(CgroupsPath::Fs(relative)), hierarchy) if hierarchy.is_ok() || program.caller.is_none() => {
+            (Some(CgroupsPath::Fs(relative)), hierarchy)
+                if hierarchy.is_ok() || program.caller.is_none() || options.own_cgroup == OwnCgroup::Required =>
+            {
                 Some(Cgroup::new(&hierarchy.map_err(Error::cgroup)?, relative).map_err(Error::cgroup)?)
             }
             _ => None,
         };
         program.resources.check_host().map_err(Error::limit(RESOURCES))?;
         if cgroup.is_none() && scope.is_none() {
-            refuse_limits(program, "there is no cgroup2 file system")?;
+            refuse_limits(
+                program,
+                if program.cgroup.is_none() { UNWANTED } else { "there is no cgroup2 file system" },
+            )?;
         }
         let class = program.intel_rdt.as_ref().map(|rdt| resctrl::class(rdt, directory.id())).transpose()?;
 
@@ -176,6 +181,7 @@ impl Attempt<'_> {
             cgroup: None,
             pid_file_written: false,
             asks_for_cgroup: config.cgroups_path().is_some(),
+            own_cgroup: options.own_cgroup,
             class,
             net_devices: None,
             config,
@@ -213,13 +219,14 @@ impl Attempt<'_> {
             let streams = [&options.stdin, &options.stdout, &options.stderr];
             let given = Descriptors::new(streams, options.preserve_fds, &options.preserved_fds);
             let init = init()?;
-            launch.init.complete(init, cgroup_dir.as_ref().map(AsFd::as_fd))?;
+            let callers = if options.own_cgroup == OwnCgroup::None { callers_cgroup(program)? } else { None };
+            launch.init.complete(init, cgroup_dir.as_ref().or(callers.as_ref()).map(AsFd::as_fd))?;
             launch.init.begin()?;
             let mut to_be_moved = false;
             let spawned = match launch.init.spawn(init, given, cgroup_dir.as_ref().map(AsFd::as_fd)) {
                 // It may be made there, and not entered from here.
                 Err(Failure { errno: Errno::EACCES, .. })
-                    if cgroup_dir.is_some() && launch.scope.is_none() && is_limited()? =>
+                    if cgroup_dir.is_some() && launch.scope.is_none() && launch.may_go_without()? =>
                 {
                     cgroup_dir = None;
                     launch.do_without_cgroup(Errno::EACCES)?;
@@ -320,6 +327,7 @@ struct Launch<'a> {
     config: &'a Config,
     /// Whether hooks were run, so that those of poststop are to be when it fails.
     hooks_begun: bool,
+    own_cgroup: OwnCgroup,
     /// Limits that are written when init has been born.
     later_limits: Vec<resources::Write>,
     /// The scope of systemd that its cgroup is.
@@ -342,7 +350,7 @@ impl Launch<'_> {
                 Ok(Some(dir))
             }
             Err(error) => match refusal(&error) {
-                Some(errno) if is_limited()? => {
+                Some(errno) if self.may_go_without()? => {
                     self.do_without_cgroup(errno)?;
                     Ok(None)
                 }
@@ -411,6 +419,15 @@ impl Launch<'_> {
         // The error that is told otherwise is the better one if this cannot be found out.
         let ran_out = || self.cgroup.as_ref().filter(|_| limited)?.open().ok()?.ran_out_of_memory().ok();
         ran_out().unwrap_or(false)
+    }
+
+    /// Whether it is no error that the host lets the caller have no cgroup.
+    fn may_go_without(&self) -> Result<bool> {
+        match self.own_cgroup {
+            OwnCgroup::Auto => is_limited(),
+            OwnCgroup::Required => Ok(false),
+            OwnCgroup::IfPermitted | OwnCgroup::None => Ok(true),
+        }
     }
 
     /// Where the host lets the caller have no cgroup, the container's processes stay in the caller's, as with peers.
@@ -608,14 +625,27 @@ impl Launch<'_> {
     }
 }
 
+/// Why there is no cgroup when nobody wants one.
+const UNWANTED: &str = "it is not to have one (--cgroup-manager disabled)";
+
 /// Without a cgroup there are no limits, which nobody would notice if it was not told.
 fn refuse_limits(program: &Program, why: &str) -> Result<()> {
     let Some(limit) = program.limits.first() else { return Ok(()) };
-    let message = format!(
-        "the container gets no cgroup, so that it cannot be limited: {why}; name one in linux.cgroupsPath that is delegated \
-         to this user (with systemd: Delegate=yes), or ask for no limits"
-    );
+    let remedy = match program.cgroup {
+        Some(_) => "name one in linux.cgroupsPath that is delegated to this user (with systemd: Delegate=yes), or ask",
+        None => "ask",
+    };
+    let message = format!("the container gets no cgroup, so that it cannot be limited: {why}; {remedy} for no limits");
     Err(Error::Config(ConfigError::new(format_args!("{RESOURCES}{}", limit.setting), message)))
+}
+
+/// The cgroup that a container without one is in, for a mount that is to show the container's own.
+fn callers_cgroup(program: &Program) -> Result<Option<no_frills_cgroups::Dir>> {
+    if !program.sources.iter().any(|source| matches!(source.kind, SourceKind::Cgroup)) {
+        return Ok(None);
+    }
+    let hierarchy = Hierarchy::find().map_err(Error::cgroup)?;
+    Ok(Some(Cgroup::of_process(&hierarchy, std::process::id() as i32)?.open()?))
 }
 
 /// What stands in the way of who has no rights on the host.

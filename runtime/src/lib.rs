@@ -74,7 +74,7 @@ pub use bundle::Bundle;
 pub use compile::{Caller, CompileOptions, Forks, IdMaps, Pointer, Program, SOURCE_BATCH, Source, SourceKind, compile};
 pub use config::{Config, ConfigError, mount_options};
 pub use console::connect_to;
-pub use container::{Container, CreateOptions, ExitStatus, Listing, Runtime};
+pub use container::{Container, CreateOptions, ExitStatus, Listing, OwnCgroup, Runtime};
 pub use error::{Error, Result};
 pub use events::{Event, Events};
 pub use exec::{Exec, ExecOptions, ProcessConfig};

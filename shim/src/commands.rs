@@ -47,7 +47,7 @@ pub(crate) struct Command {
     pub(crate) about: &'static str,
     /// Its flags, beside `--help`.
     pub(crate) flags: &'static [&'static Flag],
-    /// Runs it; `None` for a subcommand of runc that this version does not have.
+    /// Runs it; `None` for a subcommand of runc that this build does not have.
     pub(crate) run: Option<fn(&Arguments, &Log) -> Outcome>,
 }
 
@@ -77,12 +77,9 @@ pub(crate) static GLOBAL: &[&Flag] = &[
     &flags::SYSTEMD_CGROUP,
     &flags::CGROUP_MANAGER,
     &flags::ROOTLESS,
+    &flags::CRIU,
     &flags::VERSION,
 ];
-
-const fn absent(name: &'static str, synopsis: &'static str, about: &'static str) -> Command {
-    Command { name, synopsis, positionals: then_anything(0), about, flags: &[], run: None }
-}
 
 /// The subcommands in the order of the help.
 pub(crate) static COMMANDS: &[Command] = &[
@@ -293,6 +290,57 @@ pub(crate) static COMMANDS: &[Command] = &[
         flags: &[],
         run: Some(help::help),
     },
-    absent("checkpoint", "ID", "save a running container to disk"),
-    absent("restore", "ID", "start a container from a checkpoint"),
+    Command {
+        name: "checkpoint",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "save a running container to disk",
+        flags: &[
+            &flags::IMAGE_PATH,
+            &flags::WORK_PATH,
+            &flags::PARENT_PATH,
+            &flags::LEAVE_RUNNING,
+            &flags::TCP_ESTABLISHED,
+            &flags::TCP_SKIP_IN_FLIGHT,
+            &flags::LINK_REMAP,
+            &flags::EXT_UNIX_SK,
+            &flags::SHELL_JOB,
+            &flags::LAZY_PAGES,
+            &flags::STATUS_FD,
+            &flags::PAGE_SERVER,
+            &flags::FILE_LOCKS,
+            &flags::PRE_DUMP,
+            &flags::MANAGE_CGROUPS_MODE,
+            &flags::EMPTY_NS,
+            &flags::AUTO_DEDUP,
+        ],
+        run: None,
+    },
+    Command {
+        name: "restore",
+        synopsis: "ID",
+        positionals: exactly(1),
+        about: "start a container from a checkpoint",
+        flags: &[
+            &flags::BUNDLE,
+            &flags::CONSOLE_SOCKET,
+            &flags::IMAGE_PATH,
+            &flags::WORK_PATH,
+            &flags::TCP_ESTABLISHED,
+            &flags::EXT_UNIX_SK,
+            &flags::SHELL_JOB,
+            &flags::FILE_LOCKS,
+            &flags::MANAGE_CGROUPS_MODE,
+            &flags::DETACH,
+            &flags::PID_FILE,
+            &flags::NO_SUBREAPER,
+            &flags::NO_PIVOT,
+            &flags::EMPTY_NS,
+            &flags::AUTO_DEDUP,
+            &flags::LAZY_PAGES,
+            &flags::LSM_PROFILE,
+            &flags::LSM_MOUNT_CONTEXT,
+        ],
+        run: None,
+    },
 ];

@@ -17,7 +17,7 @@ pub(crate) fn open(arguments: &Arguments) -> Result<Container, String> {
 }
 
 /// Starts the process of a created container.
-pub(crate) fn start(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
+pub(crate) fn start(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     let container = open(arguments)?;
     let failed = |error: Error| error.to_string();
     match environment::notify_socket().filter(|_| container.notifies()) {
@@ -28,6 +28,7 @@ pub(crate) fn start(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
             run::wait_until_ready(&container, &socket, &manager)?;
         }
     }
+    log.debug(|| format!("container {}: process {} runs its program", container.id(), container.pid()));
     Ok(0)
 }
 
@@ -52,15 +53,19 @@ pub(crate) fn resume(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
 }
 
 /// Sends a signal.
-pub(crate) fn kill(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
+pub(crate) fn kill(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     let name = match arguments.positionals.len() {
         1 => "TERM".into(),
         _ => arguments.text(1),
     };
     let container = open(arguments)?;
     let signal: Signal = name.parse().map_err(|error: UnknownSignal| error.to_string())?;
-    let killed = if arguments.flags.has(&flags::ALL) { container.kill_all(signal) } else { container.kill(signal) };
-    killed.map(|()| 0).map_err(|error| error.to_string())
+    let all = arguments.flags.has(&flags::ALL);
+    let killed = if all { container.kill_all(signal) } else { container.kill(signal) };
+    killed.map_err(|error| error.to_string())?;
+    let whom = if all { "all processes, the first is" } else { "process" };
+    log.debug(|| format!("container {}: {signal} sent to {whom} {}", container.id(), container.pid()));
+    Ok(0)
 }
 
 /// Deletes a container.

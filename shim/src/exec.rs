@@ -17,7 +17,7 @@ use crate::flags::{self, Flag};
 use crate::log::Log;
 use crate::parse::{Arguments, Values};
 use crate::pidfd_socket::PidfdSocket;
-use crate::run::check_terminal;
+use crate::run::{check_terminal, in_cgroup};
 use crate::terminal;
 
 /// What runc exits with when the process could not be started: callers so tell it from most of what
@@ -54,7 +54,7 @@ fn attempt(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     for warning in exec.warnings() {
         log.warning(warning);
     }
-    log.debug(|| format!("container {}: process {} by exec", container.id(), exec.pid()));
+    log.debug(|| format!("container {}: process {} by exec{}", container.id(), exec.pid(), in_cgroup(&container)));
     let followed = follow(&mut exec, pidfd_socket, signals.as_ref(), log);
     let outcome = followed.map_err(|message| abandon(&exec, message));
     // The command ends: closing each descriptor first would be a system call each.

@@ -91,14 +91,21 @@ pub(crate) static CGROUP_MANAGER: Flag = Flag {
     name: "cgroup-manager",
     short: None,
     takes: Takes::Choice(&["cgroupfs", "systemd", "disabled"]),
-    help: "who makes the cgroups of containers; disabled is not supported by this version",
+    help: "who makes the cgroups of containers; disabled: they have none and stay in the caller's",
 };
 
 pub(crate) static ROOTLESS: Flag = Flag {
     name: "rootless",
     short: None,
     takes: Takes::Choice(&["true", "false", "auto"]),
-    help: "accepted for callers of runc; what a user may do is found out by doing it",
+    help: "whether a container goes without a cgroup where the caller may make none (auto: if that is an ordinary user)",
+};
+
+pub(crate) static CRIU: Flag = Flag {
+    name: "criu",
+    short: None,
+    takes: Takes::File,
+    help: "refused: this build has no checkpoint and restore, which CRIU is for",
 };
 
 pub(crate) static VERSION: Flag =
@@ -266,6 +273,36 @@ pub(crate) static INTERVAL: Flag = Flag {
     takes: Takes::Text("DURATION"),
     help: "how often to print statistics, as 500ms or 1m30s (5s unless given)",
 };
+
+// Of checkpoint and restore, which this build lacks: they are parsed as runc's, for whoever asks by them what there is.
+
+macro_rules! flags_of_checkpoints {
+    ($($NAME:ident: $name:literal, $takes:expr, $help:literal;)*) => {
+        $(pub(crate) static $NAME: Flag = Flag { name: $name, short: None, takes: $takes, help: $help };)*
+    };
+}
+
+flags_of_checkpoints! {
+    IMAGE_PATH: "image-path", Takes::Directory, "where the images of CRIU are";
+    WORK_PATH: "work-path", Takes::Directory, "where CRIU works and logs";
+    PARENT_PATH: "parent-path", Takes::Directory, "the images of an earlier pre-dump";
+    LEAVE_RUNNING: "leave-running", Takes::Nothing, "let the container run on";
+    TCP_ESTABLISHED: "tcp-established", Takes::Nothing, "allow open TCP connections";
+    TCP_SKIP_IN_FLIGHT: "tcp-skip-in-flight", Takes::Nothing, "leave out TCP connections that are being made";
+    LINK_REMAP: "link-remap", Takes::Nothing, "link unlinked files back where possible";
+    EXT_UNIX_SK: "ext-unix-sk", Takes::Nothing, "allow unix sockets that lead outside";
+    SHELL_JOB: "shell-job", Takes::Nothing, "allow jobs of a shell";
+    LAZY_PAGES: "lazy-pages", Takes::Nothing, "restore pages of memory as they are used";
+    STATUS_FD: "status-fd", Takes::Text("FD"), "descriptor that is told when lazy pages are ready";
+    PAGE_SERVER: "page-server", Takes::Text("ADDRESS:PORT"), "where to send pages";
+    FILE_LOCKS: "file-locks", Takes::Nothing, "handle locks of files";
+    PRE_DUMP: "pre-dump", Takes::Nothing, "save the memory alone, and let the container run on";
+    MANAGE_CGROUPS_MODE: "manage-cgroups-mode", Takes::Choice(&["soft", "full", "strict", "ignore"]), "what CRIU does with cgroups";
+    EMPTY_NS: "empty-ns", Takes::Text("NAMESPACE"), "make a namespace without what was in it";
+    AUTO_DEDUP: "auto-dedup", Takes::Nothing, "keep each page of memory once";
+    LSM_PROFILE: "lsm-profile", Takes::Text("TYPE:NAME"), "profile of AppArmor or SELinux to restore with";
+    LSM_MOUNT_CONTEXT: "lsm-mount-context", Takes::Text("CONTEXT"), "SELinux context of the mounts";
+}
 
 // Of update.
 

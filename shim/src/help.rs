@@ -28,7 +28,7 @@ pub(crate) fn overview() -> String {
     );
     let commands = || COMMANDS.iter().filter(|command| command.run.is_some());
     rows(&mut text, &commands().map(|command| (command.name.to_owned(), command.about)).collect::<Vec<_>>());
-    text.push_str("\nCommands of runc that this version does not support:\n ");
+    text.push_str("\nCommands of runc that this build lacks:\n ");
     for command in COMMANDS.iter().filter(|command| command.run.is_none()) {
         text.push(' ');
         text.push_str(command.name);
@@ -39,6 +39,12 @@ pub(crate) fn overview() -> String {
     text
 }
 
+/// What a call of a subcommand says that this build does not have. Engines ask by `--help`, and by flags without a value, what a
+/// runtime knows: all but this is as with runc.
+pub(crate) fn lacks(command: &Command) -> String {
+    format!("{}: this build of no-frills has no checkpoint and restore", command.name)
+}
+
 /// `no-frills COMMAND --help`.
 pub(crate) fn of(command: &Command) -> String {
     let mut text = String::from("no-frills ");
@@ -46,8 +52,7 @@ pub(crate) fn of(command: &Command) -> String {
     text.push_str(": ");
     text.push_str(command.about);
     if command.run.is_none() {
-        text.push_str("\n\nThis version does not support it.\n");
-        return text;
+        text.push_str("\n\nThis build has no checkpoint and restore: a call fails. The flags are those of runc.");
     }
     text.push_str("\n\nUsage: no-frills ");
     text.push_str(command.name);

@@ -7,14 +7,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use nix::libc::O_NONBLOCK;
 
 use crate::cause::cause;
+use crate::commands::{Outcome, Run};
 use crate::flags;
 use crate::output;
-use crate::parse::Values;
+use crate::parse::{Arguments, Values};
+use crate::{root, version};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,31 @@ impl Log {
     /// Whether `--debug` was given.
     pub(crate) fn is_debug(&self) -> bool {
         self.debug
+    }
+
+    /// Runs a subcommand, and tells what is asked of whom, and what became of it after how long.
+    #[cold]
+    pub(crate) fn followed(&self, name: &str, arguments: &Arguments<'_>, run: Run) -> Outcome {
+        let begun = Instant::now();
+        let (pid, uid) = (std::process::id(), nix::unistd::geteuid());
+        // Flags may hold what is nobody else's business: --env.
+        let id = arguments.text(0);
+        let root =
+            root::open(arguments.global).map_or_else(|error| error, |runtime| runtime.root().display().to_string());
+        let commit = version::COMMIT.unwrap_or("unknown");
+        self.debug(|| {
+            format!(
+                "no-frills {} (commit {commit}), process {pid} of user {uid}: {name} {id} in {root}",
+                version::VERSION
+            )
+        });
+        let outcome = run(arguments, self);
+        let took = begun.elapsed().as_secs_f64() * 1e3;
+        self.debug(|| match &outcome {
+            Ok(status) => format!("{name} {id}: exit status {status} after {took:.1} ms"),
+            Err(_) => format!("{name} {id}: failed after {took:.1} ms"),
+        });
+        outcome
     }
 
     /// Tells what is done. `message` is made only when somebody wants it.

@@ -90,8 +90,10 @@ fn command() -> u8 {
 
 fn serve(call: &Call, global: &Values, log: &Log) -> commands::Outcome {
     let text = match call {
-        Call::Run(run, flags, positionals) => {
-            return run(&Arguments { global, flags, positionals }, log);
+        Call::Run(command, flags, positionals) => {
+            let Some(run) = command.run else { return Err(help::lacks(command)) };
+            let arguments = Arguments { global, flags, positionals };
+            return if log.is_debug() { log.followed(command.name, &arguments, run) } else { run(&arguments, log) };
         }
         Call::Overview => help::overview(),
         Call::Version => version::describe(),

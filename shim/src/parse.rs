@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::commands::{Command, GLOBAL, Run, find_flag};
+use crate::commands::{Command, GLOBAL, find_flag};
 use crate::flags::{self, Flag, Takes};
 
 /// Flags with their values, in the order given.
@@ -63,8 +63,8 @@ pub(crate) enum Call {
     Version,
     /// The help of a subcommand.
     Help(&'static Command),
-    /// What runs a subcommand, with its flags and its positional arguments.
-    Run(Run, Values, Vec<OsString>),
+    /// A subcommand, with its flags and its positional arguments.
+    Run(&'static Command, Values, Vec<OsString>),
 }
 
 /// What a subcommand gets.
@@ -101,35 +101,30 @@ pub(crate) fn parse(arguments: &mut dyn Iterator<Item = OsString>, global: &mut 
                     return Ok(Call::Version);
                 }
             }
-            Word::End => return parse_command(arguments.next(), arguments),
-            Word::Positional => return parse_command(Some(argument), arguments),
+            Word::End => return parse_command(arguments.next(), arguments, global),
+            Word::Positional => return parse_command(Some(argument), arguments, global),
         }
     }
     Ok(Call::Overview)
 }
 
-fn parse_command(name: Option<OsString>, arguments: &mut dyn Iterator<Item = OsString>) -> Result<Call, String> {
+fn parse_command(
+    name: Option<OsString>,
+    arguments: &mut dyn Iterator<Item = OsString>,
+    global: &Values,
+) -> Result<Call, String> {
     let Some(name) = name else {
         return Ok(Call::Overview);
     };
     let command = Command::find(name.as_bytes())
         .ok_or_else(|| format!("unknown command: {} (see no-frills --help)", name.display()))?;
-    if let Some(run) = command.run {
-        return parse_arguments(command, run, arguments);
+    if global.value(&flags::CRIU).is_some_and(|path| !path.is_empty()) {
+        return Err("--criu: this build has no checkpoint and restore, and so no use for CRIU".to_owned());
     }
-    // `checkpoint --help` is how Podman asks for checkpoints, and it fails on any other answer.
-    let mut rest = arguments;
-    if Iterator::any(&mut rest, |argument| argument == "--help" || argument == "-h") {
-        return Ok(Call::Help(command));
-    }
-    Err(format!("no-frills {}: not supported by this version", command.name))
+    parse_arguments(command, arguments)
 }
 
-fn parse_arguments(
-    command: &'static Command,
-    run: Run,
-    arguments: &mut dyn Iterator<Item = OsString>,
-) -> Result<Call, String> {
+fn parse_arguments(command: &'static Command, arguments: &mut dyn Iterator<Item = OsString>) -> Result<Call, String> {
     let mut given = Values::default();
     let mut positionals = Vec::new();
     let mut flags_ended = false;
@@ -154,7 +149,7 @@ fn parse_arguments(
         }
     }
     check_count(command, positionals.len())?;
-    Ok(Call::Run(run, given, positionals))
+    Ok(Call::Run(command, given, positionals))
 }
 
 fn check_count(command: &Command, count: usize) -> Result<(), String> {
@@ -227,12 +222,15 @@ fn take(
     arguments: &mut dyn Iterator<Item = OsString>,
     values: &mut Values,
 ) -> Result<(), String> {
-    let value = match (flag.takes, joined) {
+    let mut value = match (flag.takes, joined) {
         (Takes::Nothing, None) => OsString::from("true"),
         (Takes::Nothing, Some(text)) => OsString::from(boolean(flag, text)?),
         (_, Some(text)) => OsString::from_vec(text.to_vec()),
         (_, None) => arguments.next().ok_or_else(|| format!("flag needs an argument: --{}", flag.name))?,
     };
+    if std::ptr::eq(flag, &flags::ROOTLESS) {
+        value = true_false_or_auto(value);
+    }
     let fits = match flag.takes {
         Takes::Choice(words) => words.iter().any(|word| value == *word),
         Takes::Number(_) => value.to_str().is_some_and(|text| text.parse::<u32>().is_ok()),
@@ -243,6 +241,15 @@ fn take(
     }
     values.0.push((flag, value));
     Ok(())
+}
+
+/// As runc reads `--rootless`; what is none of them is left for the error.
+fn true_false_or_auto(value: OsString) -> OsString {
+    match boolean(&flags::ROOTLESS, value.as_bytes()) {
+        Ok(word) => word.into(),
+        Err(_) if value.is_empty() || value.eq_ignore_ascii_case("auto") => "auto".into(),
+        Err(_) => value,
+    }
 }
 
 /// The spellings of strconv.ParseBool.

@@ -10,7 +10,7 @@ use crate::flags;
 use crate::log::Log;
 use crate::output;
 use crate::parse::Arguments;
-use crate::run::is_systemd;
+use crate::run::{is_systemd, own_cgroup};
 
 /// Prints what running a bundle would do. Needs no privilege, and nothing that the bundle names.
 pub(crate) fn plan(arguments: &Arguments<'_>, log: &Log) -> Outcome {
@@ -22,7 +22,8 @@ pub(crate) fn plan(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     let options = CreateOptions {
         no_pivot: arguments.flags.has(&flags::NO_PIVOT),
         no_new_keyring: arguments.flags.has(&flags::NO_NEW_KEYRING),
-        systemd_cgroup: is_systemd(arguments.global)?,
+        systemd_cgroup: is_systemd(arguments.global),
+        own_cgroup: own_cgroup(arguments.global),
         ..CreateOptions::default()
     };
     // The id makes up the cgroup's path where the config names none.

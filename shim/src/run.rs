@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::CLONE_NEWPID;
 use nix::sys::prctl::set_child_subreaper;
-use no_frills::{Bundle, Container, CreateOptions, Error, NotifyManager, NotifySocket, Runtime, SeccompFilter};
+use no_frills::{
+    Bundle, Container, CreateOptions, Error, NotifyManager, NotifySocket, OwnCgroup, Runtime, SeccompFilter,
+};
 
 use crate::attach::{Attached, Notify, Signals, Terminal};
 use crate::cause::cause;
@@ -20,7 +22,7 @@ use crate::root;
 
 /// Creates a container.
 pub(crate) fn create(arguments: &Arguments<'_>, log: &Log) -> Outcome {
-    let made = Making::prepare(arguments, true)?.create(log)?;
+    let made = Making::prepare(arguments, true, log)?.create(log)?;
     made.send_pidfd()?;
     Ok(0)
 }
@@ -28,7 +30,7 @@ pub(crate) fn create(arguments: &Arguments<'_>, log: &Log) -> Outcome {
 /// Creates and starts a container; unless detached, also waits for its end and deletes it.
 pub(crate) fn run(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     let detached = arguments.flags.has(&flags::DETACH);
-    let making = Making::prepare(arguments, detached)?;
+    let making = Making::prepare(arguments, detached, log)?;
     if !detached {
         return attached(making, arguments.flags, log);
     }
@@ -106,12 +108,15 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn prepare(arguments: &'a Arguments<'a>, detached: bool) -> Result<Making<'a>, String> {
-        let systemd_cgroup = is_systemd(arguments.global)?;
+    fn prepare(arguments: &'a Arguments<'a>, detached: bool, log: &Log) -> Result<Making<'a>, String> {
         let flags = arguments.flags;
         let runtime = root::open(arguments.global)?;
         let directory = flags.value(&flags::BUNDLE).unwrap_or(OsStr::new("."));
         let bundle = Bundle::load(Path::new(directory)).map_err(|error| error.to_string())?;
+        log.debug(|| {
+            let program = bundle.config().args().first().map_or("", String::as_str);
+            format!("bundle {}: program {program:?}", bundle.directory().display())
+        });
         let path = |flag| flags.value(flag).filter(|path| !path.is_empty());
         let console_socket = path(&flags::CONSOLE_SOCKET).map(PathBuf::from);
         check_terminal(bundle.config().terminal(), detached, console_socket.is_some())?;
@@ -128,7 +133,8 @@ impl<'a> Making<'a> {
                 notify: environment::notify_socket().is_some(),
                 no_pivot: flags.has(&flags::NO_PIVOT),
                 no_new_keyring: flags.has(&flags::NO_NEW_KEYRING),
-                systemd_cgroup,
+                systemd_cgroup: is_systemd(arguments.global),
+                own_cgroup: own_cgroup(arguments.global),
                 ..CreateOptions::default()
             },
             pidfd_socket: path(&flags::PIDFD_SOCKET).map(PidfdSocket::connect).transpose()?,
@@ -157,7 +163,7 @@ impl<'a> Making<'a> {
         for warning in container.warnings() {
             log.warning(warning);
         }
-        log.debug(|| format!("container {}: process {}", container.id(), container.pid()));
+        log.debug(|| format!("container {}: process {}{}", container.id(), container.pid(), in_cgroup(&container)));
         log_passed_over(log, &self.bundle);
         Ok(Made { container, pidfd_socket: self.pidfd_socket })
     }
@@ -252,11 +258,28 @@ pub(crate) fn check_terminal(terminal: bool, detached: bool, socket: bool) -> Re
 
 /// Whether systemd is to make the cgroup. Commands on containers that exist take the flags as they come: who made one is on
 /// record.
-pub(crate) fn is_systemd(global: &Values) -> Result<bool, String> {
+pub(crate) fn is_systemd(global: &Values) -> bool {
     match global.word(&flags::CGROUP_MANAGER) {
-        Some("systemd") => Ok(true),
-        Some("disabled") => Err("--cgroup-manager disabled: not supported by this version".to_owned()),
-        _ => Ok(global.has(&flags::SYSTEMD_CGROUP)),
+        Some(manager) => manager == "systemd",
+        None => global.has(&flags::SYSTEMD_CGROUP),
+    }
+}
+
+/// Whether the container is to have a cgroup: it says `--cgroup-manager disabled`, or else `--rootless`.
+pub(crate) fn own_cgroup(global: &Values) -> OwnCgroup {
+    match (global.word(&flags::CGROUP_MANAGER), global.word(&flags::ROOTLESS)) {
+        (Some("disabled"), _) => OwnCgroup::None,
+        (_, Some("true")) => OwnCgroup::IfPermitted,
+        (_, Some("false")) => OwnCgroup::Required,
+        _ => OwnCgroup::Auto,
+    }
+}
+
+/// `, in the cgroup PATH`, for the log.
+pub(crate) fn in_cgroup(container: &Container) -> String {
+    match container.cgroup() {
+        Some(path) => format!(", in the cgroup /{}", path.display()),
+        None => ", without a cgroup of its own".to_owned(),
     }
 }
 

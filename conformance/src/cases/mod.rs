@@ -4,6 +4,7 @@ mod apparmor;
 mod at_once;
 mod cgroups;
 mod clocks;
+mod command_line;
 mod commands;
 mod devices;
 mod engines;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         terminals::cases(),
         exec::cases(),
         commands::cases(),
+        command_line::cases(),
         freezer::cases(),
         cgroups::cases(),
         events::cases(),

@@ -61,6 +61,8 @@ pub struct CompileOptions<'a> {
     pub notify: Option<&'a Path>,
     /// The cgroup is made by systemd.
     pub systemd_cgroup: bool,
+    /// The container stays in the caller's cgroup.
+    pub no_cgroup: bool,
 }
 
 impl<'a> CompileOptions<'a> {
@@ -74,6 +76,7 @@ impl<'a> CompileOptions<'a> {
             listen_fds: 0,
             notify: None,
             systemd_cgroup: false,
+            no_cgroup: false,
         }
     }
 }
@@ -294,7 +297,7 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
         steps: steps.plan,
         pointers: steps.pointers,
         ready: steps.ready,
-        cgroup: Some(cgroup(config, options)?),
+        cgroup: if options.no_cgroup { None } else { Some(cgroup(config, options)?) },
         cgroup_owner: cgroup_owner(config),
         resources,
         limits,

@@ -200,6 +200,10 @@ fn mount_filesystem<'a>(
 /// read-only (CVE-2023-25809).
 fn bind_cgroup<'a>(steps: &mut Builder<'a>, mount: &'a Mount, is_shared: bool) {
     bind(steps, mount, SourceKind::Cgroup, false, is_shared);
+    // It is the caller's then, and not the container's to change.
+    if steps.options.no_cgroup {
+        steps.push(pointer(mount), &set_attributes(Attributes { set: attr::RDONLY, clear: 0 }, 0, false));
+    }
 }
 
 /// The options that are the file system's own.

@@ -39,8 +39,9 @@ _no_frills() {
 		'--log-format[how log lines are written (text unless given)]:word:(text json)' \
 		'--root[where the state of containers is kept (/run/no-frills, or $XDG_RUNTIME_DIR/no-frills for a user)]:directory:_directories' \
 		'--systemd-cgroup[have systemd make the cgroups of containers\: linux.cgroupsPath is slice\:prefix\:name]' \
-		'--cgroup-manager[who makes the cgroups of containers; disabled is not supported by this version]:word:(cgroupfs systemd disabled)' \
-		'--rootless[accepted for callers of runc; what a user may do is found out by doing it]:word:(true false auto)' \
+		'--cgroup-manager[who makes the cgroups of containers; disabled\: they have none and stay in the caller'\''s]:word:(cgroupfs systemd disabled)' \
+		'--rootless[whether a container goes without a cgroup where the caller may make none (auto\: if that is an ordinary user)]:word:(true false auto)' \
+		'--criu[refused\: this build has no checkpoint and restore, which CRIU is for]:file:_files' \
 		'--version[print the version]' \
 		'-v[print the version]' \
 		'--help[print this help]' \
