@@ -72,7 +72,18 @@ impl Profile {
     pub(crate) fn load(t: &Test, name: &str, rules: &str) -> Verdict<Self> {
         let name = format!("{}-{name}", t.cgroup.trim_start_matches('/').replace('/', "-"));
         let allowed = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
-        let text = format!("profile {name} flags=(attach_disconnected) {{ {allowed} {rules} }}\n");
+        Self::loaded("", name, &format!("{allowed} {rules}"))
+    }
+
+    /// The same with rules that an ABI has to be named for: of user namespaces.
+    pub(crate) fn load_with_abi(t: &Test, name: &str, rules: &str) -> Verdict<Self> {
+        let name = format!("{}-{name}", t.cgroup.trim_start_matches('/').replace('/', "-"));
+        let allowed = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
+        Self::loaded("abi <abi/4.0>,\n", name, &format!("{allowed} {rules}"))
+    }
+
+    fn loaded(abi: &str, name: String, rules: &str) -> Verdict<Self> {
+        let text = format!("{abi}profile {name} flags=(attach_disconnected) {{ {rules} }}\n");
         let profile = Self { name, text };
         profile.parser("--replace")?;
         Ok(profile)

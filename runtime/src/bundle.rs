@@ -13,6 +13,7 @@ use crate::compile::{CompileOptions, Program, compile_but_filter};
 use crate::config::Config;
 use crate::container::{CreateOptions, OwnCgroup};
 use crate::error::{Error, Result};
+use crate::rootless;
 
 /// The largest `config.json` that is read: 16 MiB. The largest seen in practice has some 100 KiB.
 const CONFIG_MAX: u64 = 16 * 1024 * 1024;
@@ -33,7 +34,8 @@ impl Bundle {
         let directory = directory.as_ref();
         let absolute = std::path::absolute(directory).map_err(Error::at("finding the bundle", directory))?;
         let path = absolute.join("config.json");
-        match Config::from_json(&read_config(&path)?) {
+        let text = read_config(&path).map_err(|error| rootless::explain_path(error, &path, ""))?;
+        match Config::from_json(&text) {
             Ok(config) => Ok(Bundle { config, directory: absolute }),
             Err(error) if error.pointer.is_empty() => Err(Error::Syntax { path, error }),
             Err(error) => Err(error.into()),

@@ -199,6 +199,14 @@ pub enum Error {
     /// An option cannot be honoured.
     #[error("{0}")]
     Option(String),
+    /// Something failed that a user without rights on the host can have set right.
+    #[error("{error}; {remedy}")]
+    Remedied {
+        /// What failed.
+        error: Box<Error>,
+        /// What stood in the way, and what to do about it.
+        remedy: String,
+    },
     /// Something failed, and so did the cleaning up after it.
     ///
     /// The name is kept then, and deleting the container by force cleans up the rest.
@@ -220,6 +228,14 @@ impl Error {
     /// For `map_err`: a system call that failed while doing this.
     pub(crate) fn system<E: Into<Cause>>(action: impl Into<String>) -> impl FnOnce(E) -> Error {
         move |cause| Error::System { pointer: String::new(), action: action.into(), errno: cause.into().0 }
+    }
+
+    /// This error, and what to do about it, if that is known.
+    pub(crate) fn with_remedy(self, remedy: Option<String>) -> Error {
+        match remedy {
+            Some(remedy) => Error::Remedied { error: Box::new(self), remedy },
+            None => self,
+        }
     }
 
     /// This error, and that of the cleaning up after it, if that failed too.

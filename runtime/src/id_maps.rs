@@ -13,13 +13,14 @@ use crate::compile::{Caller, IdMaps, Pointer};
 use crate::config::ConfigError;
 use crate::error::{Error, Result};
 use crate::init::write_proc;
+use crate::rootless::{self, Helper};
 
 /// Maps the ids of a process's user namespace.
 pub(crate) fn write(pid: i32, maps: &IdMaps, caller: Option<Caller>) -> Result<()> {
     let own = caller.map_or((true, true), |caller| (maps.is_own_uid(caller), maps.is_own_gid(caller)));
     match own.0 {
         true => write_proc(pid, "uid_map", maps.uid.as_bytes(), Pointer::UID_MAPPINGS)?,
-        false => run(&UIDS, pid, &maps.uid)?,
+        false => run(&UIDS, Pointer::UID_MAPPINGS, pid, &maps.uid, caller.map_or(0, |caller| caller.uid))?,
     }
     match own.1 {
         true if caller.is_some() => {
@@ -27,32 +28,26 @@ pub(crate) fn write(pid: i32, maps: &IdMaps, caller: Option<Caller>) -> Result<(
             write_proc(pid, "gid_map", maps.gid.as_bytes(), Pointer::GID_MAPPINGS)
         }
         true => write_proc(pid, "gid_map", maps.gid.as_bytes(), Pointer::GID_MAPPINGS),
-        false => run(&GIDS, pid, &maps.gid),
+        false => run(&GIDS, Pointer::GID_MAPPINGS, pid, &maps.gid, caller.map_or(0, |caller| caller.gid)),
     }
 }
 
-/// One of the two programs.
-struct Helper {
-    name: &'static str,
-    file: &'static str,
-    option: &'static str,
-    pointer: Pointer,
-}
+const UIDS: Helper = Helper { name: "newuidmap", file: "/etc/subuid", option: "--add-subuids" };
+const GIDS: Helper = Helper { name: "newgidmap", file: "/etc/subgid", option: "--add-subgids" };
 
-const UIDS: Helper =
-    Helper { name: "newuidmap", file: "/etc/subuid", option: "--add-subuids", pointer: Pointer::UID_MAPPINGS };
-const GIDS: Helper =
-    Helper { name: "newgidmap", file: "/etc/subgid", option: "--add-subgids", pointer: Pointer::GID_MAPPINGS };
-
-fn run(helper: &Helper, pid: i32, map: &str) -> Result<()> {
-    let Helper { name, file, option, pointer } = helper;
+fn run(helper: &Helper, pointer: Pointer, pid: i32, map: &str, own: u32) -> Result<()> {
+    let name = helper.name;
     let mut command = Command::new(name);
     command.arg(pid.to_string()).args(map.split_ascii_whitespace());
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output();
     let output = output.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => refused(*pointer, &format!(
-            "mapping ids that are not the user's own needs the program {name}, which is not in $PATH (Debian: the package uidmap)"
-        )),
+        ErrorKind::NotFound => refused(
+            pointer,
+            &format!(
+                "mapping ids that are not the user's own needs the program {name}, which is not in $PATH: install it \
+                 (Debian and Ubuntu: the package uidmap; Fedora: shadow-utils; Arch: shadow)"
+            ),
+        ),
         _ => Error::System {
             pointer: pointer.to_string(),
             action: format!("running {name}"),
@@ -63,13 +58,7 @@ fn run(helper: &Helper, pid: i32, map: &str) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim();
-    Err(refused(
-        *pointer,
-        &format!(
-            "{said} (the user needs these ids as subordinate ones in {file}, as `usermod {option} FIRST-LAST USER` gives them)"
-        ),
-    ))
+    Err(refused(pointer, &rootless::about_maps(helper, map, own, said.trim())))
 }
 
 fn refused(pointer: Pointer, message: &str) -> Error {

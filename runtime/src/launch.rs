@@ -29,7 +29,7 @@ use crate::bundle::Bundle;
 use crate::compile::{Caller, Forks, Pointer, Program, SourceKind};
 use crate::config::{Config, ConfigError, Moment, RESOURCES, namespace};
 use crate::container::{CreateOptions, OwnCgroup};
-use crate::error::{Error, Explained, Result};
+use crate::error::{Error, Result};
 use crate::hooks::{self, Inside, Occasion, Told};
 use crate::init::{Descriptors, Init, open_first};
 use crate::members::{Members, is_limited, may_not_set_groups};
@@ -37,7 +37,7 @@ use crate::net_devices::NetDevices;
 use crate::resctrl::{self, Class};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, UnlockedJournal, VERSION, remove_file};
 use crate::systemd::Making;
-use crate::{console, handover, own_namespaces, security, start, time};
+use crate::{console, handover, own_namespaces, rootless, security, start, time};
 
 /// How long the removal of a cgroup waits for the processes in it to be gone, after they were killed. Only a process that
 /// the kernel itself holds up, on a dead disk for instance, takes longer.
@@ -87,9 +87,10 @@ pub(crate) fn launch<'i>(
     security::check(&bundle.config().process)?;
     handover::check(bundle.config())?;
     let console_socket = console::connect(options.console_socket.as_deref(), program.terminal)?;
+    let owner_is_root = owner.is_root();
     let owner = owner.as_raw();
     let attempt = Attempt { directory, bundle, options, goal, owner, console_socket: console_socket.as_ref() };
-    match attempt.launch(&program, &init) {
+    let launched = match attempt.launch(&program, &init) {
         // Root of a user namespace, as under rootless Podman and Docker. To ask before would cost all others a system call.
         Err(error) if is_of_user_namespace(&error) && is_limited()? => {
             let bundle = bundle.in_user_namespace();
@@ -98,6 +99,12 @@ pub(crate) fn launch<'i>(
                 program = program.without_setgroups()?;
             }
             Attempt { bundle: &bundle, ..attempt }.launch(&program, &init)
+        }
+        launched => launched,
+    };
+    match launched {
+        Err(error) if !owner_is_root || is_limited()? => {
+            Err(rootless::explain(error, &program, bundle.config(), program.caller))
         }
         launched => launched,
     }
@@ -229,7 +236,8 @@ impl Attempt<'_> {
                     if cgroup_dir.is_some() && launch.scope.is_none() && launch.may_go_without()? =>
                 {
                     cgroup_dir = None;
-                    launch.do_without_cgroup(Errno::EACCES)?;
+                    let refused = launch.cgroup.as_ref().map(|cgroup| Error::cgroup(cgroup.entering(Errno::EACCES)));
+                    launch.do_without_cgroup(&refused.unwrap_or(Error::NoCgroup("entered")))?;
                     launch.init.spawn(init, given, None)
                 }
                 // A user's, called from beyond what is delegated to the user: systemd may move it, while it waits for its plan.
@@ -350,8 +358,8 @@ impl Launch<'_> {
                 Ok(Some(dir))
             }
             Err(error) => match refusal(&error) {
-                Some(errno) if self.may_go_without()? => {
-                    self.do_without_cgroup(errno)?;
+                Some(_) if self.may_go_without()? => {
+                    self.do_without_cgroup(&error)?;
                     Ok(None)
                 }
                 _ => Err(error),
@@ -431,10 +439,11 @@ impl Launch<'_> {
     }
 
     /// Where the host lets the caller have no cgroup, the container's processes stay in the caller's, as with peers.
-    fn do_without_cgroup(&mut self, errno: Errno) -> Result<()> {
-        refuse_limits(self.program, &Explained(errno).to_string())?;
+    fn do_without_cgroup(&mut self, error: &Error) -> Result<()> {
+        let told = error.to_string();
+        let why = told.strip_prefix("/linux/cgroupsPath: ").unwrap_or(&told);
+        refuse_limits(self.program, why)?;
         if self.asks_for_cgroup {
-            let why = Explained(errno);
             self.init.warnings.push(format!("{}: done without: {why}", Pointer::CGROUPS_PATH));
         }
         if let Some(cgroup) = self.cgroup.take() {
@@ -448,17 +457,20 @@ impl Launch<'_> {
 
     /// Why init could not be started.
     fn explain_spawn(&self, failure: Failure) -> Error {
-        let what = match failure {
+        let remedy = match failure {
+            Failure { call: "clone3", errno: Errno::ENOSPC } => Some(rootless::no_user_namespace(Errno::ENOSPC)),
             Failure { call: "clone3", errno: Errno::EPERM } if self.program.caller.is_some() => {
-                "users may make no user namespaces here: see the sysctls kernel.unprivileged_userns_clone and \
-                 kernel.apparmor_restrict_unprivileged_userns: clone3"
+                Some(rootless::no_user_namespace(Errno::EPERM))
             }
-            Failure { call: "clone3", errno: Errno::ENOSPC } => {
-                "too many namespaces: see the sysctls user.max_*_namespaces: clone3"
+            // With a cgroup it is that which may not be entered.
+            Failure { call: "clone3", errno: Errno::EACCES }
+                if self.program.caller.is_some() && self.cgroup.is_none() =>
+            {
+                Some(rootless::no_user_namespace(Errno::EACCES))
             }
-            _ => return explain_spawn(self.cgroup.as_ref(), failure),
+            _ => None,
         };
-        Error::System { pointer: Pointer::NAMESPACES.to_string(), action: what.to_owned(), errno: failure.errno }
+        explain_spawn(self.cgroup.as_ref(), failure).with_remedy(remedy)
     }
 
     /// Moves network devices to where init is.
@@ -632,7 +644,10 @@ const UNWANTED: &str = "it is not to have one (--cgroup-manager disabled)";
 fn refuse_limits(program: &Program, why: &str) -> Result<()> {
     let Some(limit) = program.limits.first() else { return Ok(()) };
     let remedy = match program.cgroup {
-        Some(_) => "name one in linux.cgroupsPath that is delegated to this user (with systemd: Delegate=yes), or ask",
+        Some(_) => {
+            "name one in linux.cgroupsPath that is delegated to this user (--systemd-cgroup, or below that of \
+             `systemd-run --user --scope -p Delegate=yes`), or ask"
+        }
         None => "ask",
     };
     let message = format!("the container gets no cgroup, so that it cannot be limited: {why}; {remedy} for no limits");

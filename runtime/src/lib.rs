@@ -55,6 +55,7 @@ mod own_namespaces;
 mod print;
 mod remains;
 mod resctrl;
+mod rootless;
 mod scheduling;
 mod seccomp;
 mod security;

@@ -236,6 +236,13 @@ impl Process {
     }
 }
 
+/// With where the state of this user's containers could be kept.
+#[cold]
+fn kept_out(error: Error, path: &Path) -> Error {
+    let instead = ", or name a directory of this user's with --root, or in XDG_RUNTIME_DIR";
+    crate::rootless::explain_path(error, path, instead)
+}
+
 /// The names that containers may have: they name directories.
 pub(crate) fn check_id(id: &str) -> Result<()> {
     let invalid = |reason| Err(Error::InvalidId { id: id.to_owned(), reason });
@@ -335,14 +342,14 @@ impl Directory {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let root = self.path.parent().unwrap_or(&self.path);
                 let recursive = DirBuilder::new().recursive(true).mode(0o711).create(root);
-                recursive.map_err(Error::at("creating", root))?;
+                recursive.map_err(Error::at("creating", root)).map_err(|error| kept_out(error, root))?;
                 builder.create(&self.path)
             }
             result => result,
         };
         match made {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::Exists(self.id.clone())),
-            result => result.map_err(Error::at("creating", &self.path)),
+            result => result.map_err(Error::at("creating", &self.path)).map_err(|error| kept_out(error, &self.path)),
         }
     }
 

@@ -167,7 +167,10 @@ fn wrong_lines_say_what_is_wrong() {
         ("exec -e", "flag needs an argument: --env"),
         ("update --limit=1 web", "unknown flag: --limit"),
         ("restore --lsm-mount-context", "flag needs an argument: --lsm-mount-context"),
-        ("checkpoint --manage-cgroups-mode x c", "--manage-cgroups-mode takes soft or full or strict or ignore, not \"x\""),
+        (
+            "checkpoint --manage-cgroups-mode x c",
+            "--manage-cgroups-mode takes soft or full or strict or ignore, not \"x\"",
+        ),
         ("checkpoint a b", "checkpoint takes exactly 1 argument, not 2 (see no-frills checkpoint --help)"),
         ("--rootless=maybe list", "--rootless takes true or false or auto, not \"maybe\""),
         ("--criu /c list", "--criu: this build has no checkpoint and restore, and so no use for CRIU"),

@@ -27,9 +27,24 @@ fn default_root() -> Result<PathBuf, String> {
     let privileged = geteuid().is_root();
     match user {
         Some(directory) if !privileged || is_root_of_a_user_namespace()? => Ok(PathBuf::from(directory).join(NAME)),
-        None if !privileged => Err("neither --root nor $XDG_RUNTIME_DIR says where to keep state".to_owned()),
+        None if !privileged => Err(nowhere()),
         _ => Ok(PathBuf::from("/run").join(NAME)),
     }
+}
+
+/// runc and crun try /run then, and fail for want of rights. A directory that is guessed would be another one after the next login.
+#[cold]
+fn nowhere() -> String {
+    let own = format!("/run/user/{}", geteuid());
+    let remedy = match std::path::Path::new(&own).is_dir() {
+        true => format!("`export XDG_RUNTIME_DIR={own}`, as a login does (su and sudo do not)"),
+        false => {
+            format!(
+                "a login or `loginctl enable-linger` makes {own} for it, without systemd name a directory with --root"
+            )
+        }
+    };
+    format!("neither --root nor $XDG_RUNTIME_DIR says where to keep state: {remedy}")
 }
 
 /// Whether uid 0 is a user's own, as under rootless Podman: /run is then not ours. A container's root

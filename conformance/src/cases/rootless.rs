@@ -1,5 +1,9 @@
 //! Containers of an ordinary user: no capability on the host, no cgroup, ids by newuidmap(1).
 
+mod commands;
+pub(crate) mod guide;
+mod remedies;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -15,7 +19,7 @@ use crate::expect::{Verdict, check, contains, lacks, same, skip, some};
 use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
-    let cases = vec![
+    let mut cases = vec![
         case("rootless/run", "a user's own id is root inside", run),
         case("rootless/maps", "the map of one id, and setgroups denied", maps),
         case("rootless/not-root-inside", "a user's own id is another inside", not_root_inside)
@@ -77,6 +81,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("rootless/two", "two containers of one user", two),
         case("rootless/seccomp", "a seccomp profile, also if the process may gain privileges", seccomp),
     ];
+    cases.extend(commands::cases());
+    cases.extend(guide::cases());
+    cases.extend(remedies::cases());
     cases.into_iter().map(|case| case.needs(&[UNFILTERED])).collect()
 }
 

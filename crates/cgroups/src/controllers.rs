@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -96,7 +97,15 @@ impl Need<'_> {
 }
 
 fn not_there(path: &Path) -> String {
-    format!("which {} was not given by its parent", path.display())
+    let is_users = path.components().any(|part| part.as_os_str().as_bytes().starts_with(b"user@"));
+    let remedy = match is_users {
+        true => {
+            "; systemd gives users what Delegate= names in a drop-in of user@.service, as \
+             /etc/systemd/system/user@.service.d/delegate.conf with `[Service]` and `Delegate=cpu cpuset io memory pids`"
+        }
+        false => "",
+    };
+    format!("which {} was not given by its parent{remedy}", path.display())
 }
 
 /// Why the hierarchy lacks a controller, and what to do.

@@ -44,7 +44,8 @@ impl Program {
     /// When it cannot be done without them.
     pub fn unprivileged(mut self, caller: Caller) -> Result<Program, ConfigError> {
         if !self.has_user_namespace {
-            let message = "a container of a user without rights on the host needs a namespace of type \"user\"";
+            let message = "a container of a user without rights on the host needs a namespace of type \"user\": \
+                           `no-frills spec --rootless` writes a configuration that has one";
             return Err(ConfigError::new(Pointer::NAMESPACES, message));
         }
         let maps_ids = |source: &&Source| match &source.kind {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Who, says_to, script_as};
 use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
-use crate::cases::rootless;
+use crate::cases::rootless::{self, guide};
 use crate::expect::{Verdict, contains, lacks, same, some};
 use crate::features::{Feature, session};
 use crate::kind::Kind;
@@ -35,6 +35,9 @@ pub(super) fn cases() -> Vec<Case> {
             elsewhere,
         )
         .differs(Kind::Runc, "has systemd move the process of exec too"),
+        case("systemd/user-events", "events tells limits and use", events).skip(Kind::Crun, "has no events"),
+        case("systemd/user-guide", "docs/rootless.md, with systemd", user_guide)
+            .only(Kind::NoFrills, "it is the guide to this runtime"),
         case("systemd/user-alone", "without a manager it is refused, and nothing is left", alone),
     ];
     cases.into_iter().map(|case| case.needs_features(&[Feature::Systemd, Feature::Session])).collect()
@@ -187,6 +190,28 @@ fn in_user_namespace(t: &Test) -> Verdict {
          rt delete --force \"$ID\"; left",
         "70\n0\nfrozen 1\n",
     )
+}
+
+fn events(t: &Test) -> Verdict {
+    says(
+        &limited(t)?,
+        "run; rt events --stats \"$ID\" | grep -o '\"limit\": *[0-9]*' | grep -o '[0-9]*$' | sort -n | grep -x -e 60 -e 104857600 | uniq
+         rt delete --force \"$ID\"; left",
+        "60\n104857600\n",
+    )
+}
+
+fn user_guide(t: &Test) -> Verdict {
+    guide::home(t, user()?)?;
+    let (first, limits) = (guide::script("A first container")?, guide::script("Limits")?);
+    let (home, path) = (t.path("home").display().to_string(), guide::path(t));
+    let script = format!("(export HOME={home} PATH={path} TERM=dumb\n{first}\n{limits}\n)\necho status $?");
+    let output = script_as(Who::User(user()?), &bundle(t)?, &script)?;
+    let (said, errors) = (output.stdout()?, output.stderr()?);
+    for part in ["uid=0 gid=0", "running", "\"limit\":67108864", "status 0\n"] {
+        contains(&errors, &said, part)?;
+    }
+    lacks("stderr", &errors, "level=error")
 }
 
 fn elsewhere(t: &Test) -> Verdict {

@@ -121,7 +121,15 @@ impl Bus {
         if looked.is_empty() {
             looked.push("neither XDG_RUNTIME_DIR nor DBUS_SESSION_BUS_ADDRESS names a user's".to_owned());
         }
-        Err(Failure::Nobody(looked.join(", ")))
+        let looked = looked.join(", ");
+        Err(Failure::Nobody(match user {
+            true => format!(
+                "{looked}: a login starts the user's own and says where it is in XDG_RUNTIME_DIR, and so does `loginctl \
+                 enable-linger {id}` with XDG_RUNTIME_DIR=/run/user/{id}",
+                id = nix::unistd::getuid()
+            ),
+            false => looked,
+        }))
     }
 
     pub(super) fn connect_to(path: &Path, is_bus: bool) -> Result<Bus, Failure> {
