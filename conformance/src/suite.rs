@@ -72,44 +72,33 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     if !options.host_view {
         cgroup2::private_view()?;
     }
-    let (name, cgroup_dir) = own_cgroup()?;
+    let name = own_name()?;
     let work = std::env::temp_dir().join(&name);
     let suite = Suite {
         options,
         runtime,
         kind,
         cgroup: format!("/{name}"),
-        cgroup_dir,
+        cgroup_dir: cgroup2::mount_point()?.join(&name),
         work,
         controllers: cgroup2::controllers()?,
         program: std::env::current_exe().map_err(|e| format!("/proc/self/exe: {e}"))?,
     };
-    let outcome = fs::create_dir(&suite.work)
-        .map_err(|e| format!("making {}: {e}", suite.work.display()))
-        .and_then(|()| suite.run_in(&cases, &version));
+    fs::create_dir(&suite.work).map_err(|e| format!("making {}: {e}", suite.work.display()))?;
+    let outcome = suite.run_in(&cases, &version);
     let removed = suite.remove();
     let passed = outcome?;
     removed?;
     Ok(passed)
 }
 
-/// Makes the cgroup of this run: its name and its directory. The process id alone does not tell two runs apart whose pid
-/// namespaces differ (engines/room.sh), but the hierarchy is one for all.
-fn own_cgroup() -> Result<(String, PathBuf), String> {
-    let root = cgroup2::mount_point()?;
-    for number in 0.. {
-        let name = match number {
-            0 => format!("nfc-{}", std::process::id()),
-            _ => format!("nfc-{}-{number}", std::process::id()),
-        };
-        let dir = root.join(&name);
-        match fs::create_dir(&dir) {
-            Ok(()) => return Ok((name, dir)),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(format!("making {}: {e}", dir.display())),
-        }
-    }
-    Err("there is no name left".to_owned())
+/// A name for what this run makes. The hierarchy of cgroups is one for all, and the process id is not the same process
+/// in every pid namespace (in each room of engines/room.sh the suite is process 1).
+fn own_name() -> Result<String, String> {
+    use std::os::unix::fs::MetadataExt;
+    let path = "/proc/self/ns/pid";
+    let namespace = fs::metadata(path).map_err(|e| format!("{path}: {e}"))?;
+    Ok(format!("nfc-{}-{}", std::process::id(), namespace.ino()))
 }
 
 impl Suite<'_> {

@@ -11,6 +11,9 @@ use rustix::process::{Pid, Signal};
 /// How long a daemon may take to be ready, or to end. An emulated machine takes long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The cgroup of daemons, in that of whoever starts them.
+pub(super) const DAEMONS: &str = "daemons";
+
 /// A running daemon.
 pub(crate) struct Daemon {
     name: String,
@@ -33,7 +36,7 @@ impl Daemon {
         // Not with the terminal's signals: it is ended after its containers.
         command.process_group(0);
         let child = command.spawn().map_err(tell)?;
-        let own = cgroup.join("daemons");
+        let own = cgroup.join(DAEMONS);
         fs::create_dir_all(&own).map_err(tell)?;
         fs::write(own.join("cgroup.procs"), child.id().to_string()).map_err(tell)?;
         let mut daemon = Self { name: name.to_owned(), child, log };
@@ -77,5 +80,11 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Kills it, and waits for that.
+    pub(crate) fn kill(mut self) -> Result<(), String> {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        killed.map(drop).map_err(|e| format!("killing {}: {e}", self.name))
     }
 }

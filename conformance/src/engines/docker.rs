@@ -1,50 +1,72 @@
 //! Docker: the daemon, and the command as a case calls it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use super::daemon::Daemon;
-use super::images::BUSYBOX;
+use rustix::process::{Pid, Signal};
+
+use super::daemon::{DAEMONS, Daemon};
+use super::images::{BUSYBOX, REDIS};
 use super::{call, place};
-use crate::bundle::{Output, Test, bare};
-use crate::expect::Verdict;
+use crate::bundle::{Lines, Output, Test, bare, ended, eventually, patience, readable};
+use crate::expect::{Stop, Verdict, fail, same};
 use crate::features::Feature;
+use crate::terminal;
 
 /// The name under which the daemon knows the runtime under test.
 pub(crate) const RUNTIME: &str = "under-test";
 
-/// The image of busybox, as it is known to the daemon of the suite.
+/// The cgroup of an own daemon's containers, in the case's.
+const CONTAINERS: &str = "own";
+
+/// The image of busybox, as it is known to the daemons.
 pub(crate) const IMAGE: &str = "busybox";
 
-/// Starts a daemon whose files are all in `place`/docker, whose default runtime is this one.
-pub(crate) fn start(
-    runtime: &Path,
-    place: &Path,
-    cgroup_dir: &Path,
-    cgroup: &str,
-    args: &[&str],
-) -> Result<Daemon, String> {
-    let dir = place.join("docker");
+/// The image of redis-server, as it is known to the daemon of the suite.
+pub(crate) const REDIS_IMAGE: &str = "redis";
+
+/// The names of a daemon's files in a directory, and how it is called.
+fn daemon(runtime: &Path, dir: &Path) -> Command {
     let mut command = Command::new("dockerd");
     command.arg("--add-runtime").arg(format!("{RUNTIME}={}", runtime.display()));
     command.args(["--default-runtime", RUNTIME]);
+    command.arg("--host").arg(host(dir)).arg("--data-root").arg(dir.join("docker/data"));
+    command.arg("--exec-root").arg(dir.join("docker/exec")).arg("--pidfile").arg(dir.join("docker/pid"));
+    command.args(["--log-level", "warn"]);
+    // Not the program of that name in PATH, which is another runtime.
+    command.env("DOCKER_BUILDKIT_RUNC_COMMAND", runtime);
+    command
+}
+
+/// Starts a daemon whose files are all in `place`/docker, whose default runtime is this one.
+pub(super) fn start(runtime: &Path, place: &Path, cgroup_dir: &Path, cgroup: &str) -> Result<Daemon, String> {
+    let mut command = daemon(runtime, place);
     // Where systemd runs, it makes the cgroups unless told otherwise; and in its own slices alone.
     if Feature::Systemd.missing().is_some() {
         command.args(["--cgroup-parent", cgroup]);
     }
-    command.arg("--host").arg(host(place)).arg("--data-root").arg(dir.join("data"));
-    command.arg("--exec-root").arg(dir.join("exec")).arg("--pidfile").arg(dir.join("pid"));
-    command.args(["--log-level", "warn"]).args(args);
     Daemon::start("dockerd", command, place.join("docker.log"), cgroup_dir, || {
         call(&mut client(place, &["version"])).is_ok()
     })
 }
 
-/// Gives the daemon the images.
+/// Gives the daemon the images, and makes the archive that other daemons take one from.
 pub(super) fn prepare(place: &Path) -> Result<(), String> {
-    call(&mut client(place, &["pull", "--quiet", BUSYBOX]))?;
-    call(&mut client(place, &["tag", BUSYBOX, IMAGE])).map(drop)
+    for (from, name) in [(BUSYBOX, IMAGE), (REDIS, REDIS_IMAGE)] {
+        call(&mut client(place, &["pull", "--quiet", from]))?;
+        call(&mut client(place, &["tag", from, name]))?;
+    }
+    let archive = archive(place);
+    call(&mut client(place, &["save", "--output", &archive.to_string_lossy(), IMAGE])).map(drop)
+}
+
+/// The image of busybox as an archive.
+fn archive(place: &Path) -> PathBuf {
+    place.join("busybox.tar")
 }
 
 fn host(place: &Path) -> String {
@@ -60,7 +82,7 @@ fn client<S: AsRef<OsStr>>(place: &Path, args: &[S]) -> Command {
 
 /// The `docker` command of a case. What it makes is labelled, and removed when the case ends.
 pub(crate) struct Docker<'t> {
-    test: &'t Test,
+    pub(crate) test: &'t Test,
     place: PathBuf,
 }
 
@@ -70,14 +92,21 @@ impl<'t> Docker<'t> {
         Self { test, place: place(test) }
     }
 
+    /// A name that no other case gives to anything of this daemon.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{}-{what}", self.test.cgroup.trim_start_matches('/').replace('/', "-"))
+    }
+
     /// `docker ARGS`.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let label = label(self.test);
         let own = ["--label", &label];
         match args {
-            [verb @ ("run" | "create"), rest @ ..] => client(&self.place, &[&[*verb], &own[..], rest].concat()),
-            [thing @ ("network" | "volume"), "create", rest @ ..] => {
-                client(&self.place, &[&[*thing, "create"], &own[..], rest].concat())
+            [verb @ ("run" | "create" | "build"), rest @ ..] => {
+                client(&self.place, &[&[*verb], &own[..], rest].concat())
+            }
+            [thing @ ("network" | "volume" | "buildx"), verb @ ("create" | "build"), rest @ ..] => {
+                client(&self.place, &[&[*thing, *verb], &own[..], rest].concat())
             }
             _ => client(&self.place, args),
         }
@@ -87,26 +116,310 @@ impl<'t> Docker<'t> {
     pub(crate) fn call(&self, args: &[&str]) -> Verdict<Output> {
         self.test.output_of(self.command(args))
     }
+
+    /// Runs `docker ARGS`, which must succeed: what it prints, without the last line's end.
+    pub(crate) fn ok(&self, args: &[&str]) -> Verdict<String> {
+        Ok(self.call(args)?.exits(0)?.stdout()?.trim_end().to_owned())
+    }
+
+    /// What the shell prints in a container that goes away with it: `docker run --rm FLAGS busybox sh -c SCRIPT`.
+    pub(crate) fn sh(&self, flags: &[&str], script: &str) -> Verdict<String> {
+        self.ok(&[&["run", "--rm"], flags, &[IMAGE, "sh", "-c", script]].concat())
+    }
+
+    /// Runs the command with this on its standard input: its status and what it prints.
+    pub(crate) fn fed(&self, args: &[&str], input: &[u8]) -> Verdict<(i32, Vec<u8>)> {
+        let mut command = self.command(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input)?;
+        }
+        let output = child.wait_with_output()?;
+        Ok((crate::bundle::code(output.status), output.stdout))
+    }
+
+    /// `docker run --detach FLAGS busybox ARGS`: a container with this name.
+    pub(crate) fn container(&self, what: &str, flags: &[&str], args: &[&str]) -> Verdict<Container<'_>> {
+        let name = self.name(what);
+        self.ok(&[&["run", "--detach", "--name", &name], flags, &[IMAGE], args].concat())?;
+        Ok(Container { docker: self, name })
+    }
+
+    /// A container that does nothing until it is killed.
+    pub(crate) fn idle(&self, what: &str, flags: &[&str]) -> Verdict<Container<'_>> {
+        self.container(what, flags, &["sleep", "1000"])
+    }
+
+    /// The container with this name, which is there already.
+    pub(crate) fn existing(&self, name: &str) -> Container<'_> {
+        Container { docker: self, name: name.to_owned() }
+    }
+
+    /// The command in a terminal of this size, which controls its session.
+    pub(crate) fn in_terminal(&self, rows: u16, columns: u16, args: &[&str]) -> Verdict<Session> {
+        Session::start(&self.command(args), rows, columns)
+    }
+
+    /// Removes what this case has made and left.
+    pub(super) fn clean_up(&self) -> Verdict {
+        let filter = format!("label={}", label(self.test));
+        for (list, remove) in [
+            (&["ps", "--all", "--quiet"][..], &["rm", "--force", "--volumes"][..]),
+            (&["network", "ls", "--quiet"], &["network", "rm"]),
+            (&["volume", "ls", "--quiet"], &["volume", "rm"]),
+            (&["image", "ls", "--quiet"], &["image", "rm", "--force"]),
+        ] {
+            let listed = self.ok(&[list, &["--filter", &filter]].concat())?;
+            let ids: Vec<_> = listed.lines().collect();
+            if !ids.is_empty() {
+                self.ok(&[remove, &ids].concat())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The command with its output on a pipe.
+    pub(crate) fn piped(&self, args: &[&str]) -> Verdict<Piped> {
+        let (reader, writer) = io::pipe()?;
+        let mut command = self.command(args);
+        let child = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).spawn()?;
+        // The command holds the pipe's writing end too.
+        drop(command);
+        Ok(Piped { child, lines: Lines::new(reader) })
+    }
 }
 
-fn label(t: &Test) -> String {
-    format!("case={}", t.cgroup)
+/// A container of a daemon.
+pub(crate) struct Container<'d> {
+    docker: &'d Docker<'d>,
+    pub(crate) name: String,
 }
 
-/// Removes what this case has made and left.
-pub(super) fn clean_up(t: &Test) -> Verdict {
-    let filter = format!("label={}", label(t));
-    let docker = Docker::of(t);
-    for (list, remove) in [
-        (&["ps", "--all", "--quiet"][..], &["rm", "--force", "--volumes"][..]),
-        (&["network", "ls", "--quiet"], &["network", "rm"]),
-        (&["volume", "ls", "--quiet"], &["volume", "rm"]),
-    ] {
-        let listed = docker.call(&[list, &["--filter", &filter]].concat())?.exits(0)?.stdout()?;
-        let ids: Vec<_> = listed.lines().collect();
-        if !ids.is_empty() {
-            docker.call(&[remove, &ids].concat())?.exits(0)?;
+impl Container<'_> {
+    /// `docker VERB ARGS NAME`.
+    pub(crate) fn verb(&self, args: &[&str]) -> Verdict<String> {
+        self.docker.ok(&[args, &[&self.name]].concat())
+    }
+
+    /// `docker exec NAME ARGS`.
+    pub(crate) fn exec(&self, args: &[&str]) -> Verdict<String> {
+        self.docker.ok(&[&["exec", &self.name], args].concat())
+    }
+
+    /// `docker exec FLAGS NAME sh -c SCRIPT`.
+    pub(crate) fn exec_sh(&self, flags: &[&str], script: &str) -> Verdict<String> {
+        self.docker.ok(&[&["exec"], flags, &[&self.name, "sh", "-c", script]].concat())
+    }
+
+    /// `docker inspect --format FORMAT NAME`.
+    pub(crate) fn inspect(&self, format: &str) -> Verdict<String> {
+        self.docker.ok(&["inspect", "--format", format, &self.name])
+    }
+
+    /// `inspect` tells this.
+    pub(crate) fn is(&self, format: &str, expected: &str) -> Verdict {
+        same(&format!("{format} of {}", self.name), self.inspect(format)?, expected)
+    }
+
+    /// `inspect` tells this at some time.
+    pub(crate) fn becomes(&self, format: &str, expected: &str) -> Verdict {
+        let what = format!("{format} of {} is {expected}", self.name);
+        eventually(&what, || Ok(self.inspect(format)? == expected))
+    }
+
+    /// Waits for the line in its log.
+    pub(crate) fn says(&self, line: &str) -> Verdict {
+        let mut log = self.docker.piped(&["logs", "--follow", &self.name])?;
+        loop {
+            let next = log.lines.next()?;
+            if next == line {
+                return log.end();
+            }
+            if next.is_empty() {
+                log.end()?;
+                return fail(format!("{} never said {line:?}", self.name));
+            }
         }
     }
-    Ok(())
+
+    /// `docker wait NAME`: the exit status.
+    pub(crate) fn waited(&self) -> Verdict<String> {
+        self.verb(&["wait"])
+    }
+
+    /// `docker logs NAME`: what was on stdout, without the last line's end.
+    pub(crate) fn logs(&self) -> Verdict<String> {
+        self.verb(&["logs"])
+    }
+}
+
+/// A command whose output comes line by line.
+pub(crate) struct Piped {
+    child: Child,
+    pub(crate) lines: Lines,
+}
+
+impl Piped {
+    /// Ends it.
+    pub(crate) fn end(mut self) -> Verdict {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Verdict {
+        Ok(rustix::process::kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Waits for its end: the status.
+    pub(crate) fn ended(&self) -> Verdict<i32> {
+        ended(Pid::from_child(&self.child))
+    }
+}
+
+/// A command in a terminal.
+pub(crate) struct Session {
+    child: Child,
+    master: File,
+    /// What was read and not asked for yet.
+    seen: String,
+}
+
+impl Session {
+    fn start(command: &Command, rows: u16, columns: u16) -> Verdict<Self> {
+        let (master, slave) = terminal::open()?;
+        terminal::resize(&master, rows, columns)?;
+        let mut session = Command::new("setsid");
+        session.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
+        session.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?)))).env("TERM", "dumb");
+        let child = session.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave).spawn()?;
+        Ok(Self { child, master, seen: String::new() })
+    }
+
+    /// Types this.
+    pub(crate) fn types(&mut self, text: &str) -> Verdict {
+        Ok(self.master.write_all(text.as_bytes())?)
+    }
+
+    /// What is shown, up to and with this text.
+    pub(crate) fn shows(&mut self, text: &str) -> Verdict<String> {
+        let deadline = Instant::now() + patience();
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                let rest = self.seen.split_off(at + text.len());
+                return Ok(std::mem::replace(&mut self.seen, rest));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO || !self.more(left)? {
+                return fail(format!("on the terminal\nexpected: {text:?}\nactual:   {:?}", self.seen));
+            }
+        }
+    }
+
+    /// Changes the window's size until this is shown: Docker's client listens to changes some time after the start.
+    pub(crate) fn resizes(&mut self, rows: u16, columns: u16, text: &str) -> Verdict {
+        let what = format!("the terminal shows {text:?}");
+        eventually(&what, || {
+            terminal::resize(&self.master, rows, columns + 1)?;
+            terminal::resize(&self.master, rows, columns)?;
+            while !self.seen.contains(text) && self.more(Duration::from_millis(500))? {}
+            Ok(self.seen.contains(text))
+        })
+    }
+
+    /// Reads what there is within this time; false if there is nothing.
+    fn more(&mut self, limit: Duration) -> Verdict<bool> {
+        if !readable(&self.master, limit)? {
+            return Ok(false);
+        }
+        let mut buffer = [0; 4096];
+        match self.master.read(&mut buffer) {
+            Ok(length) => self.seen.push_str(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default())),
+            // EIO: the slave's last descriptor is closed.
+            Err(e) => return fail(format!("on the terminal: {:?}, then {e}", self.seen)),
+        }
+        Ok(true)
+    }
+
+    /// Waits for its end: the status.
+    pub(crate) fn ended(&self) -> Verdict<i32> {
+        ended(Pid::from_child(&self.child))
+    }
+}
+
+/// A daemon of the case's own, with a network of its own, which the case may end and start again. It knows busybox. Its
+/// containers have cgroups by cgroupfs: systemd would not know the processes of the case's pid namespace by their numbers.
+pub(crate) struct OwnDaemon<'t> {
+    pub(crate) docker: Docker<'t>,
+    daemon: Option<Daemon>,
+    args: Vec<OsString>,
+}
+
+impl<'t> OwnDaemon<'t> {
+    /// Starts it with these arguments.
+    pub(crate) fn start(test: &'t Test, args: &[&str]) -> Verdict<Self> {
+        let place = test.path("own");
+        fs::create_dir(&place)?;
+        // All that this process starts from now on is in it.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        call(Command::new("ip").args(["link", "set", "lo", "up"])).map_err(Stop::Failed)?;
+        let mut own = Self {
+            docker: Docker { test, place: place.clone() },
+            daemon: None,
+            args: args.iter().map(OsString::from).collect(),
+        };
+        own.up()?;
+        let archive = archive(&super::place(test));
+        own.docker.ok(&["load", "--quiet", "--input", &archive.to_string_lossy()])?;
+        Ok(own)
+    }
+
+    /// Starts it again.
+    pub(crate) fn up(&mut self) -> Verdict {
+        let test = self.docker.test;
+        let place = &self.docker.place;
+        let mut command = daemon(&test.runtime, place);
+        command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+        command.args(["--cgroup-parent", &format!("{}/{CONTAINERS}", test.cgroup)]).args(&self.args);
+        let daemon = Daemon::start("dockerd", command, place.join("docker.log"), &test.cgroup_dir(), || {
+            call(&mut client(place, &["version"])).is_ok()
+        });
+        self.daemon = Some(daemon.map_err(Stop::Failed)?);
+        Ok(())
+    }
+
+    /// Asks it to end, and waits for that. What the runtime under test has left is found later.
+    pub(crate) fn down(&mut self) -> Verdict {
+        match self.daemon.take() {
+            Some(daemon) => daemon.stop().map_err(Stop::Failed),
+            None => fail("there is no daemon"),
+        }
+    }
+
+    /// Kills it, and waits for that.
+    pub(crate) fn killed(&mut self) -> Verdict {
+        match self.daemon.take() {
+            Some(daemon) => daemon.kill().map_err(Stop::Failed),
+            None => fail("there is no daemon"),
+        }
+    }
+
+    /// Removes what the case has left in it and ends it.
+    pub(crate) fn end(mut self) -> Verdict {
+        if self.daemon.is_none() {
+            self.up()?;
+        }
+        self.docker.clean_up()?;
+        self.down()?;
+        for name in [CONTAINERS, DAEMONS] {
+            fs::remove_dir(self.docker.test.cgroup_dir().join(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// The label of what a case makes.
+pub(crate) fn label(t: &Test) -> String {
+    format!("case={}", t.cgroup)
 }

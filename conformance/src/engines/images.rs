@@ -15,6 +15,9 @@ pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
 /// The image of busybox in the registry.
 pub(crate) const BUSYBOX: &str = "127.0.0.1:5000/busybox:latest";
 
+/// The image of redis-server in the registry.
+pub(crate) const REDIS: &str = "127.0.0.1:5000/redis:latest";
+
 /// Starts the registry.
 pub(super) fn registry(place: &Path, cgroup: &Path) -> Result<Daemon, String> {
     let dir = place.join("registry");
@@ -36,6 +39,27 @@ pub(super) fn busybox(work: &Path, place: &Path) -> Result<(), String> {
     let root = place.join("busybox");
     rootfs::make(&root, &work.join("busybox")).map_err(|e| format!("{}: {e}", root.display()))?;
     push(place, &root, BUSYBOX, &["--cmd", "sh"])
+}
+
+/// Makes the image of the machine's own redis-server, with the libraries that it needs, and pushes it.
+pub(super) fn redis(work: &Path, place: &Path) -> Result<(), String> {
+    let root = place.join("redis");
+    rootfs::make(&root, &work.join("busybox")).map_err(|e| format!("{}: {e}", root.display()))?;
+    let program = "/usr/bin/redis-server";
+    // Each line has at most one path: that of a library, or of the loader.
+    let listed = call(Command::new("ldd").arg(program))?;
+    let libraries = listed.split_ascii_whitespace().filter(|word| word.starts_with('/'));
+    for path in libraries.chain([program]) {
+        let copy = root.join(path.trim_start_matches('/'));
+        let copied = fs::create_dir_all(copy.parent().unwrap_or(&root)).and_then(|()| fs::copy(path, &copy));
+        copied.map_err(|e| format!("copying {path} to {}: {e}", copy.display()))?;
+    }
+    push(
+        place,
+        &root,
+        REDIS,
+        &["--entrypoint", &format!("[\"{program}\"]"), "--cmd", "--protected-mode no", "--user", "user"],
+    )
 }
 
 /// Makes an image of this directory and pushes it.

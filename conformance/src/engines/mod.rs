@@ -29,7 +29,7 @@ impl Engine {
     /// The programs of it that a machine has to have.
     fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Docker => &["dockerd", "docker", "containerd", "containerd-shim-runc-v2"],
+            Self::Docker => &["dockerd", "docker", "containerd", "containerd-shim-runc-v2", "redis-server"],
         }
     }
 
@@ -101,8 +101,9 @@ impl Engines {
         fs::create_dir_all(&self.cgroup_dir).map_err(|e| format!("making {}: {e}", self.cgroup_dir.display()))?;
         self.daemons.push(images::registry(place, &self.cgroup_dir)?);
         images::busybox(work, place)?;
+        images::redis(work, place)?;
         if wanted.contains(&Engine::Docker) {
-            self.daemons.push(docker::start(runtime, place, &self.cgroup_dir, cgroup, &[])?);
+            self.daemons.push(docker::start(runtime, place, &self.cgroup_dir, cgroup)?);
             docker::prepare(place)?;
         }
         Ok(())
@@ -131,7 +132,7 @@ impl Engines {
 pub(crate) fn clean_up(t: &Test, needed: &[Engine]) -> Verdict {
     for engine in needed {
         match engine {
-            Engine::Docker => docker::clean_up(t)?,
+            Engine::Docker => docker::Docker::of(t).clean_up()?,
         }
     }
     Ok(())

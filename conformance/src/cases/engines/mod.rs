@@ -2,9 +2,11 @@
 
 mod configs;
 mod docker;
+mod docker_isolation;
+mod docker_tty;
 
 use crate::case::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [configs::cases(), docker::cases()].into_iter().flatten().collect()
+    [configs::cases(), docker::cases(), docker_isolation::cases(), docker_tty::cases()].into_iter().flatten().collect()
 }
