@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal};
 
 use super::daemon::{DAEMONS, Daemon};
@@ -15,6 +16,7 @@ use super::{call, place};
 use crate::bundle::{Lines, Output, Test, bare, ended, eventually, patience, readable};
 use crate::expect::{Stop, Verdict, fail, same};
 use crate::features::Feature;
+use crate::left;
 use crate::terminal;
 
 /// The name under which the daemon knows the runtime under test.
@@ -397,12 +399,19 @@ impl<'t> OwnDaemon<'t> {
         }
     }
 
-    /// Kills it, and waits for that.
+    /// Kills it, and waits until it and its containerd, which the kernel kills then, have ended.
     pub(crate) fn killed(&mut self) -> Verdict {
+        let containerd = fs::read_to_string(self.docker.place.join("docker/exec/containerd/containerd.pid"))?;
+        let containerd = Path::new("/proc").join(containerd.trim());
         match self.daemon.take() {
-            Some(daemon) => daemon.kill().map_err(Stop::Failed),
-            None => fail("there is no daemon"),
+            Some(daemon) => daemon.kill().map_err(Stop::Failed)?,
+            None => return fail("there is no daemon"),
         }
+        eventually("containerd has ended", || {
+            // It is this process's child now.
+            left::reap();
+            Ok(!containerd.exists())
+        })
     }
 
     /// Removes what the case has left in it and ends it.
@@ -412,8 +421,18 @@ impl<'t> OwnDaemon<'t> {
         }
         self.docker.clean_up()?;
         self.down()?;
+        // A daemon that has ended once with live containers leaves this one.
+        let data = self.docker.place.join("docker/data");
+        match rustix::mount::unmount(&data, UnmountFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(e) => return fail(format!("umount {}: {e}", data.display())),
+        }
         for name in [CONTAINERS, DAEMONS] {
-            fs::remove_dir(self.docker.test.cgroup_dir().join(name))?;
+            match fs::remove_dir(self.docker.test.cgroup_dir().join(name)) {
+                // A runtime may remove what it has made and nothing is in any more.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
         Ok(())
     }

@@ -2,11 +2,27 @@
 
 mod configs;
 mod docker;
+mod docker_daemon;
+mod docker_files;
 mod docker_isolation;
+mod docker_limits;
+mod docker_network;
 mod docker_tty;
 
 use crate::case::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [configs::cases(), docker::cases(), docker_isolation::cases(), docker_tty::cases()].into_iter().flatten().collect()
+    [
+        configs::cases(),
+        docker::cases(),
+        docker_daemon::cases(),
+        docker_files::cases(),
+        docker_isolation::cases(),
+        docker_limits::cases(),
+        docker_network::cases(),
+        docker_tty::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
