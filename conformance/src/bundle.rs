@@ -26,7 +26,7 @@ const DEFAULT_SPEC: &str = include_str!("default_spec.json");
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The same where engines do it: in an emulated machine each command of theirs takes seconds.
-const PATIENCE_WITH_ENGINES: Duration = Duration::from_secs(90);
+const PATIENCE_WITH_ENGINES: Duration = Duration::from_secs(15);
 
 static WITH_ENGINES: AtomicBool = AtomicBool::new(false);
 
@@ -533,6 +533,18 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Verdict<bool>) -
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+/// Looks again and again until this has the value; fails with the last one.
+pub(crate) fn becomes(what: &str, expected: &str, mut actual: impl FnMut() -> Verdict<String>) -> Verdict {
+    let deadline = Instant::now() + patience();
+    loop {
+        let seen = actual()?;
+        if seen == expected || Instant::now() > deadline {
+            return same(what, seen.as_str(), expected);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The lines that a running container prints.

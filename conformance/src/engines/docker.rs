@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use super::daemon::{DAEMONS, Daemon};
 use super::images::{BUSYBOX, REDIS};
 use super::{call, place};
-use crate::bundle::{Lines, Output, Test, bare, ended, eventually, patience, readable};
+use crate::bundle::{Lines, Output, Test, bare, becomes, ended, eventually, patience, readable};
 use crate::expect::{Stop, Verdict, fail, same};
 use crate::features::Feature;
 use crate::left;
@@ -225,8 +225,7 @@ impl Container<'_> {
 
     /// `inspect` tells this at some time.
     pub(crate) fn becomes(&self, format: &str, expected: &str) -> Verdict {
-        let what = format!("{format} of {} is {expected}", self.name);
-        eventually(&what, || Ok(self.inspect(format)? == expected))
+        becomes(&format!("{format} of {}", self.name), expected, || self.inspect(format))
     }
 
     /// Waits for the line in its log.
@@ -355,12 +354,18 @@ impl Session {
 pub(crate) struct OwnDaemon<'t> {
     pub(crate) docker: Docker<'t>,
     daemon: Option<Daemon>,
+    runtime: PathBuf,
     args: Vec<OsString>,
 }
 
 impl<'t> OwnDaemon<'t> {
     /// Starts it with these arguments.
     pub(crate) fn start(test: &'t Test, args: &[&str]) -> Verdict<Self> {
+        Self::start_with(test, &test.runtime, args)
+    }
+
+    /// Starts it with this program as its runtime.
+    pub(crate) fn start_with(test: &'t Test, runtime: &Path, args: &[&str]) -> Verdict<Self> {
         let place = test.path("own");
         fs::create_dir(&place)?;
         // All that this process starts from now on is in it.
@@ -369,6 +374,7 @@ impl<'t> OwnDaemon<'t> {
         let mut own = Self {
             docker: Docker { test, place: place.clone() },
             daemon: None,
+            runtime: runtime.to_owned(),
             args: args.iter().map(OsString::from).collect(),
         };
         own.up()?;
@@ -381,7 +387,7 @@ impl<'t> OwnDaemon<'t> {
     pub(crate) fn up(&mut self) -> Verdict {
         let test = self.docker.test;
         let place = &self.docker.place;
-        let mut command = daemon(&test.runtime, place);
+        let mut command = daemon(&self.runtime, place);
         command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
         command.args(["--cgroup-parent", &format!("{}/{CONTAINERS}", test.cgroup)]).args(&self.args);
         let daemon = Daemon::start("dockerd", command, place.join("docker.log"), &test.cgroup_dir(), || {

@@ -1,5 +1,7 @@
 //! What engines do: with configs as they wrote them (`configs`), and for real, with the runtime in runc's place.
 
+mod build;
+mod compose;
 mod configs;
 mod docker;
 mod docker_daemon;
@@ -8,11 +10,14 @@ mod docker_isolation;
 mod docker_limits;
 mod docker_network;
 mod docker_tty;
+mod swarm;
 
 use crate::case::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
     [
+        build::cases(),
+        compose::cases(),
         configs::cases(),
         docker::cases(),
         docker_daemon::cases(),
@@ -21,6 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
         docker_limits::cases(),
         docker_network::cases(),
         docker_tty::cases(),
+        swarm::cases(),
     ]
     .into_iter()
     .flatten()
