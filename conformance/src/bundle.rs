@@ -26,7 +26,7 @@ const DEFAULT_SPEC: &str = include_str!("default_spec.json");
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The same where engines do it: in an emulated machine each command of theirs takes seconds.
-const PATIENCE_WITH_ENGINES: Duration = Duration::from_secs(15);
+const PATIENCE_WITH_ENGINES: Duration = Duration::from_secs(90);
 
 static WITH_ENGINES: AtomicBool = AtomicBool::new(false);
 

@@ -57,7 +57,8 @@ impl<'t> Project<'t> {
     }
 
     fn ok(&self, args: &[&str]) -> Verdict<String> {
-        Ok(self.call(args)?.exits(0)?.stdout()?.trim_end().to_owned())
+        // Compose begins each line of a log so, whatever --ansi says.
+        Ok(self.call(args)?.exits(0)?.stdout()?.replace("\x1b[2K", "").trim_end().to_owned())
     }
 
     /// How many containers of the service run.
