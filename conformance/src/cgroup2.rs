@@ -47,6 +47,18 @@ fn is_cgroup2(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|fs| fs.f_type as i64 == CGROUP2_SUPER_MAGIC)
 }
 
+/// The cgroup and all above it hand on these controllers.
+pub(crate) fn hand_on(dir: &Path, controllers: &[&str]) -> io::Result<()> {
+    let mut all: Vec<_> = dir.ancestors().take_while(|dir| dir.join("cgroup.subtree_control").exists()).collect();
+    all.reverse();
+    for cgroup in all {
+        for controller in controllers {
+            fs::write(cgroup.join("cgroup.subtree_control"), format!("+{controller}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// The cgroups beneath `dir`, deepest first, without `dir` itself.
 pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -95,8 +95,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
 /// A name for what this run makes. The hierarchy of cgroups is one for all, and the process id is not the same process
 /// in every pid namespace (in each room of engines/room.sh the suite is process 1).
 fn own_name() -> Result<String, String> {
-    use std::os::unix::fs::MetadataExt;
     let path = "/proc/self/ns/pid";
+    use std::os::unix::fs::MetadataExt;
     let namespace = fs::metadata(path).map_err(|e| format!("{path}: {e}"))?;
     Ok(format!("nfc-{}-{}", std::process::id(), namespace.ino()))
 }

@@ -4,9 +4,12 @@
 //! share. What a case calls them by is in [`docker`] and its neighbours. They change the network of the machine they
 //! run in, so they want a room (`conformance/engines/room.sh`) or a machine of its own; hence `--engines`.
 
+pub(crate) mod console;
+pub(crate) mod containerd;
 mod daemon;
 pub(crate) mod docker;
 mod images;
+pub(crate) mod podman;
 
 use std::fmt;
 use std::fs;
@@ -23,6 +26,12 @@ use daemon::Daemon;
 pub(crate) enum Engine {
     /// dockerd with its own containerd, and the `docker` command.
     Docker,
+    /// containerd, by `ctr`.
+    Containerd,
+    /// Podman with conmon and netavark; root's and an ordinary user's.
+    Podman,
+    /// Buildah, with Podman's storage.
+    Buildah,
 }
 
 impl Engine {
@@ -30,6 +39,9 @@ impl Engine {
     fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Docker => &["dockerd", "docker", "containerd", "containerd-shim-runc-v2", "redis-server"],
+            Self::Containerd => &["containerd", "ctr", "containerd-shim-runc-v2"],
+            Self::Podman => &["podman", "conmon", "setpriv"],
+            Self::Buildah => &["podman", "buildah", "setpriv"],
         }
     }
 
@@ -45,6 +57,9 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Docker => "Docker",
+            Self::Containerd => "containerd",
+            Self::Podman => "Podman",
+            Self::Buildah => "Buildah",
         })
     }
 }
@@ -102,9 +117,17 @@ impl Engines {
         self.daemons.push(images::registry(place, &self.cgroup_dir)?);
         images::busybox(work, place)?;
         images::redis(work, place)?;
+        name_servers()?;
         if wanted.contains(&Engine::Docker) {
             self.daemons.push(docker::start(runtime, place, &self.cgroup_dir, cgroup)?);
             docker::prepare(place)?;
+        }
+        if wanted.contains(&Engine::Containerd) {
+            self.daemons.push(containerd::start(runtime, place, &self.cgroup_dir)?);
+            containerd::prepare(place)?;
+        }
+        if wanted.contains(&Engine::Podman) || wanted.contains(&Engine::Buildah) {
+            podman::prepare(place)?;
         }
         Ok(())
     }
@@ -128,11 +151,22 @@ impl Engines {
     }
 }
 
+/// Names name servers where the machine names none: ctr binds the file, and netavark's refuses to start without.
+fn name_servers() -> Result<(), String> {
+    let path = Path::new("/etc/resolv.conf");
+    if path.exists() {
+        return Ok(());
+    }
+    fs::write(path, "nameserver 127.0.0.1\n").map_err(|e| format!("{}: {e}", path.display()))
+}
+
 /// Removes what the case has left in the engines it needs.
 pub(crate) fn clean_up(t: &Test, needed: &[Engine]) -> Verdict {
     for engine in needed {
         match engine {
             Engine::Docker => docker::Docker::of(t).clean_up()?,
+            Engine::Containerd => containerd::clean_up(t)?,
+            Engine::Podman | Engine::Buildah => podman::clean_up(t)?,
         }
     }
     Ok(())
