@@ -249,7 +249,8 @@ impl<'t> Podman<'t> {
                 for (name, value) in &env {
                     command.arg(format!("--setenv={name}={}", value.display()));
                 }
-                command.arg(name);
+                // By this Podman would take itself for a service, and leave conmon in its cgroup.
+                command.args(["env", "--unset=INVOCATION_ID", name]);
                 command
             }
         };

@@ -14,6 +14,7 @@ use crate::engines::console::Console;
 use crate::engines::containerd::{self, Ctr, IMAGE};
 use crate::expect::{Verdict, check, contains, contains_one, lacks, same, some};
 use crate::features::Feature;
+use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
     let cases = vec![
@@ -157,8 +158,15 @@ fn exec(t: &Test) -> Verdict {
     })?;
     let told = c.call(&format!("tasks exec --exec-id g {id}"), &["no-such-program"])?;
     check(told.status != 0, || "exec of no program succeeded".to_owned())?;
-    contains("the error", &told.stderr()?, "exec: \"no-such-program\": executable file not found in $PATH")?;
+    not_found(t, &told.stderr()?)?;
     same("the task", c.status("c")?, "RUNNING")
+}
+
+/// What engines look for in the error of a program that is not there.
+fn not_found(t: &Test, told: &str) -> Verdict {
+    let crun = "executable file `no-such-program` not found in $PATH";
+    let text = "exec: \"no-such-program\": executable file not found in $PATH";
+    contains("the error", told, if t.kind == Kind::Crun { crun } else { text })
 }
 
 fn kill(t: &Test) -> Verdict {
@@ -319,7 +327,7 @@ fn missing(t: &Test) -> Verdict {
     let c = Ctr::of(t);
     let told = c.run("--rm", "c", &["no-such-program"])?;
     check(told.status != 0, || "a container without a program succeeded".to_owned())?;
-    contains("the error", &told.stderr()?, "exec: \"no-such-program\": executable file not found in $PATH")?;
+    not_found(t, &told.stderr()?)?;
     let told = c.run("--rm", "c", &["/etc/passwd"])?;
     contains("the error", &told.stderr()?, "permission denied")?;
     let told = c.run("--rm --cwd /etc/passwd", "c", &["true"])?;
