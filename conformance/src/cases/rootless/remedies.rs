@@ -92,6 +92,26 @@ impl Drop for Covered {
     }
 }
 
+/// A directory of the machine's that is there as long as this lives, if it was not there before.
+struct Made(Option<&'static str>);
+
+impl Made {
+    fn new(path: &'static str) -> Verdict<Self> {
+        if fs::exists(path)? {
+            return Ok(Self(None));
+        }
+        fs::create_dir(path)?;
+        Ok(Self(Some(path)))
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Somebody may have begun to use it.
+        let (Ok(()) | Err(_)) = self.0.map_or(Ok(()), fs::remove_dir);
+    }
+}
+
 /// `run` fails with these words, and leaves nothing.
 fn refused(b: &Bundle, output: Output, words: &[&str]) -> Verdict {
     let t = b.test;
@@ -292,7 +312,7 @@ fn no_runtime_dir(t: &Test) -> Verdict {
         t.output_of(command)
     };
     // There is none, but a file system of the case's own where a login would make it.
-    fs::create_dir_all("/run/user")?;
+    let _users = Made::new("/run/user")?;
     let own = t.path("run-user");
     fs::create_dir_all(own.join(USER.to_string()))?;
     let words =
