@@ -100,7 +100,7 @@ impl Bundle {
     }
 }
 
-fn read_config(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_config(path: &Path) -> Result<Vec<u8>> {
     let reading = "reading";
     // Not to wait for the other end of a fifo.
     let mut file: File =

@@ -604,7 +604,6 @@ fn make_user_namespace(init: BorrowedFd<'_>, maps: &IdMaps, at: Pointer) -> Resu
     ended.map(|()| namespace)
 }
 
-/// Opens a source; `None`: it is made by [`Made`], when it is sent.
 /// Opens what init will clone: here only to see that it is there.
 fn open_path(pointer: Pointer, path: &Path, itself: bool) -> Result<OwnedFd> {
     let flags = O_PATH | if itself { nix::libc::O_NOFOLLOW } else { 0 };
@@ -616,7 +615,12 @@ fn open_path(pointer: Pointer, path: &Path, itself: bool) -> Result<OwnedFd> {
     })
 }
 
-fn open_source(program: &Program, source: &Source, container: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
+/// Opens a source; `None`: it is made by [`Made`], when it is sent.
+pub(crate) fn open_source(
+    program: &Program,
+    source: &Source,
+    container: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>> {
     let opened = match &source.kind {
         SourceKind::Tree { path, itself, .. } if program.caller.is_some() => open_path(source.pointer, path, *itself),
         SourceKind::UserNamespace(_) | SourceKind::Cgroup => return Ok(None),

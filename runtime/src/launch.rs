@@ -641,7 +641,7 @@ impl Launch<'_> {
 const UNWANTED: &str = "it is not to have one (--cgroup-manager disabled)";
 
 /// Without a cgroup there are no limits, which nobody would notice if it was not told.
-fn refuse_limits(program: &Program, why: &str) -> Result<()> {
+pub(crate) fn refuse_limits(program: &Program, why: &str) -> Result<()> {
     let Some(limit) = program.limits.first() else { return Ok(()) };
     let remedy = match program.cgroup {
         Some(_) => {

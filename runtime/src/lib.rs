@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+pub mod check;
 mod compile;
 mod config;
 mod console;

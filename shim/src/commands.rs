@@ -3,7 +3,9 @@
 use crate::flags::{self, Flag};
 use crate::log::Log;
 use crate::parse::Arguments;
-use crate::{completion, container, events, exec, features, help, list, plan, processes, run, seccomp, spec, update};
+use crate::{
+    check, completion, container, events, exec, features, help, list, plan, processes, run, seccomp, spec, update,
+};
 
 /// What a subcommand returns: the exit status, or why it failed, to be printed.
 pub(crate) type Outcome = Result<u8, String>;
@@ -257,6 +259,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "print what this version supports as JSON",
         flags: &[],
         run: Some(features::features),
+    },
+    Command {
+        name: "check",
+        synopsis: "[BUNDLE]",
+        positionals: between(0, 1),
+        about: "print all that is wrong with a bundle, and what this host cannot do of it",
+        flags: &[&flags::FORMAT, &flags::NO_PIVOT, &flags::NO_NEW_KEYRING],
+        run: Some(check::check),
     },
     Command {
         name: "plan",

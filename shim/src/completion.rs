@@ -107,10 +107,13 @@ fn bash() -> String {
         };
         line!(text, "\t{}) words='{words}{}' ;;", command.name, dashed(command.flags));
     }
+    let of_bundles: Vec<&str> =
+        commands().filter(|command| matches!(kind(command), Kind::Bundle)).map(|command| command.name).collect();
+    text.push_str("\tesac\n\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n\tcase $command in\n");
+    line!(text, "\t{})", of_bundles.join("|"));
     text.push_str(
-        "\tesac\n\
-         \tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n\
-         \t[[ $command != plan ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- \"$current\")\n\
+        "\t\tmapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- \"$current\") ;;\n\
+         \tesac\n\
          }\n\
          complete -F _no_frills no-frills\n",
     );

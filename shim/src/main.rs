@@ -8,6 +8,7 @@
 
 mod attach;
 mod cause;
+mod check;
 mod commands;
 mod completion;
 mod container;

@@ -61,6 +61,7 @@ fn help_texts() {
         "events",
         "spec",
         "features",
+        "check",
         "plan",
         "seccomp",
         "completion",

@@ -14,6 +14,7 @@ use super::world::{RUNTIME, STATE};
 
 const LOG: &str = "/log";
 const STDERR: &str = "/stderr";
+const STDOUT: &str = "/stdout";
 /// How much longer one that is too slow is waited for, to tell it from one that would never end.
 const PATIENCE: u32 = 6;
 
@@ -24,6 +25,8 @@ pub(crate) struct Called {
     /// The messages of level error.
     pub(crate) errors: Vec<String>,
     pub(crate) warnings: usize,
+    /// What was on standard output.
+    pub(crate) stdout: String,
     /// What was on standard error, the container's processes' too.
     pub(crate) stderr: String,
     pub(crate) took: Duration,
@@ -39,14 +42,16 @@ pub(crate) fn call(arguments: &[&str], limit: Duration) -> Result<Option<Called>
     let begin = Instant::now();
     let mut command = Command::new(RUNTIME);
     command.args(["--root", STATE, "--log", LOG, "--log-format", "json"]).args(arguments);
-    command.env_clear().env("PATH", "/bin").stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(File::create(STDERR).map_err(tell)?);
+    command.env_clear().env("PATH", "/bin").stdin(Stdio::null());
+    command.stdout(File::create(STDOUT).map_err(tell)?).stderr(File::create(STDERR).map_err(tell)?);
     let mut child = command.spawn().map_err(tell)?;
     let status = wait(&mut child, limit * PATIENCE)?;
     let took = begin.elapsed();
     let Some(status) = status else { return Ok(None) };
     let log = fs::read(LOG).unwrap_or_default();
-    let mut called = Called { status, errors: Vec::new(), warnings: 0, stderr: String::new(), took };
+    let mut called =
+        Called { status, errors: Vec::new(), warnings: 0, stdout: String::new(), stderr: String::new(), took };
+    called.stdout = String::from_utf8_lossy(&fs::read(STDOUT).map_err(tell)?).into_owned();
     called.stderr = String::from_utf8_lossy(&fs::read(STDERR).map_err(tell)?).into_owned();
     for line in String::from_utf8_lossy(&log).lines() {
         let line: Value = serde_json::from_str(line).map_err(|error| format!("the log has {line:?}: {error}"))?;

@@ -17,6 +17,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const CONFIG: &str = "/bundle/config.json";
 const PROCESS: &str = "/process.json";
 const RESOURCES: &str = "/resources.json";
+/// What a bundle is refused for that says nothing against it.
+const BY_CREATE: [&str; 2] = ["/process/terminal: cannot allocate tty", "/process: required to start the container"];
 
 /// What is mutated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +141,12 @@ fn leaves(before: &[String], outcome: Result<&'static str, String>) -> Result<Re
 fn config(bytes: &[u8], limit: Duration) -> Result<Result<&'static str, String>, String> {
     world::make_bundle()?;
     fs::write(CONFIG, bytes).map_err(|error| format!("{CONFIG}: {error}"))?;
+    let foreseen = foresee(limit)?;
     let expected = Expected { place: "", file: CONFIG, prefix: "", status: 1, runs_program: false, limit };
-    let called = call(&["create", "--bundle", BUNDLE, "x"], limit)?;
+    let mut called = call(&["create", "--bundle", BUNDLE, "x"], limit)?;
     let mut outcome = judge(called.as_ref(), bytes, expected).map_err(|finding| format!("create: {finding}"));
     if matches!(outcome, Ok("done" | "done, with a warning")) {
-        let called = call(&["start", "x"], limit)?;
+        called = call(&["start", "x"], limit)?;
         let started = judge(called.as_ref(), bytes, expected);
         match started {
             Ok("done" | "done, with a warning") => {}
@@ -155,10 +158,51 @@ fn config(bytes: &[u8], limit: Duration) -> Result<Result<&'static str, String>,
     } else if fs::exists(format!("{}/x", world::STATE)).unwrap_or(true) {
         outcome = Err(format!("create was refused, and left its state: {outcome:?}"));
     }
+    let refusal = called.as_ref().and_then(|called| called.errors.first()).map(String::as_str);
     Ok(outcome.and_then(|class| match delete(limit) {
-        Ok(()) => Ok(class),
+        Ok(()) => compare(class, foreseen.as_deref(), refusal),
         Err(finding) => Err(format!("{class}, delete: {finding}")),
     }))
+}
+
+/// What `check` says: `None`: no errors, or else the first of them.
+fn foresee(limit: Duration) -> Result<Option<String>, String> {
+    let Some(called) = call(&["check", "--format", "json", BUNDLE], limit)? else {
+        return Err("check hangs".to_owned());
+    };
+    let report: Value = serde_json::from_str(&called.stdout).map_err(|error| format!("check: {error}: {called:?}"))?;
+    let problem = &report["problems"][0];
+    let first = (report["errors"] != json!(0)).then(|| format!("{}: {}", problem["pointer"], problem["message"]));
+    match (called.status.code(), &first) {
+        (Some(0), None) | (Some(1), Some(_)) => Ok(first),
+        _ => Err(format!("check: {} with {first:?}", called.status)),
+    }
+}
+
+/// What `check` calls an error is refused, and what is refused is an error to `check`; but for what the kernel answers while it is done.
+fn compare(class: &'static str, foreseen: Option<&str>, refusal: Option<&str>) -> Result<&'static str, String> {
+    match (foreseen, refusal) {
+        (None, None) | (Some(_), Some(_)) => Ok(class),
+        (Some(error), None) => Err(format!("{class}, and check has an error: {error}")),
+        (None, Some(refusal)) if is_kernels_answer(refusal) => {
+            Ok("refused by the kernel, which check does not foresee")
+        }
+        // What a hook did, and what create was not given; and what can be created is no error, though it can never be started.
+        (None, Some(refusal))
+            if refusal.contains(": hook \"") || BY_CREATE.iter().any(|of| refusal.starts_with(of)) =>
+        {
+            Ok(class)
+        }
+        (None, Some(refusal)) => Err(format!("refused, and check has no error: {refusal}")),
+    }
+}
+
+/// `fsmount: EINVAL (invalid argument)`
+fn is_kernels_answer(message: &str) -> bool {
+    message.match_indices(": E").any(|(at, _)| {
+        let errno = message.get(at + 2..).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        errno.len() > 3 && errno.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    })
 }
 
 fn delete(limit: Duration) -> Result<(), String> {

@@ -251,7 +251,7 @@ impl Cgroup {
     }
 }
 
-fn not_made(path: &Path, errno: Errno) -> Error {
+pub(crate) fn not_made(path: &Path, errno: Errno) -> Error {
     let hint = match errno {
         Errno::EAGAIN => " (cgroup.max.descendants or cgroup.max.depth of an ancestor is reached)",
         Errno::EROFS => " (the cgroup2 file system is mounted read-only here)",

@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, not_made};
 use crate::error::{Error, Result};
 use crate::hierarchy::{Controller, Hierarchy, controller_of_v1};
 use crate::resources::{Absent, Write};
@@ -52,6 +54,62 @@ impl Cgroup {
     }
 }
 
+/// What [`Cgroup::create`] and [`Cgroup::enable_controllers`] would meet, without doing it.
+impl Cgroup {
+    /// Whether the cgroup can be made where it is to be, as far as that can be told: the caller may write there.
+    ///
+    /// # Errors
+    /// As [`create`](Cgroup::create) would have it.
+    pub fn may_be_made(&self) -> Result<()> {
+        let there = self.nearest();
+        if there == self.path {
+            return Ok(());
+        }
+        faccessat(AT_FDCWD, there, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
+            .map_err(|errno| not_made(&self.path, errno))
+    }
+
+    /// Which of these writes need a controller that cannot be handed on to the cgroup, which may not exist yet.
+    pub fn lacks_controllers(&self, writes: &[Write]) -> Vec<Error> {
+        let there = self.nearest();
+        let top = self.relative().components().count() as u32;
+        let lacks = |write: &Write| -> Result<()> {
+            let Some(controller) = write.controller() else { return Ok(()) };
+            let need = Need { controller, setting: &write.setting };
+            for up in (1..=top).rev() {
+                let path = self.ancestor(up);
+                // What is missing is made, and can hand on whatever it is given.
+                if !there.starts_with(path) || has(&words(path, HANDED_ON)?, controller) {
+                    continue;
+                }
+                if !has(&words(path, THERE)?, controller) {
+                    return Err(need.refused(if up == top {
+                        why_not_at_top(path, controller)?
+                    } else {
+                        not_there(path)
+                    }));
+                }
+                let is_of_domains = !matches!(controller, "cpu" | "cpuset" | "perf_event" | "pids");
+                // The hierarchy's own root, which has no type, may have processes and hand on.
+                if is_of_domains && path.join("cgroup.type").exists() && !words(path, "cgroup.procs")?.trim().is_empty()
+                {
+                    return Err(need.refused(why_not_handed_on(path, Errno::EBUSY)));
+                }
+                faccessat(AT_FDCWD, &path.join(HANDED_ON), AccessFlags::W_OK, AtFlags::AT_EACCESS)
+                    .map_err(|errno| need.refused(why_not_handed_on(path, errno)))?;
+            }
+            Ok(())
+        };
+        writes.iter().filter(|write| write.absent != Absent::Skip).filter_map(|write| lacks(write).err()).collect()
+    }
+
+    /// The directory itself, or the nearest one above it that exists.
+    fn nearest(&self) -> &Path {
+        let top = self.relative().components().count() as u32;
+        (0..=top).map(|up| self.ancestor(up)).find(|path| path.is_dir()).unwrap_or(&self.path)
+    }
+}
+
 /// Hands the controllers on to the children of the cgroup at `path`.
 fn hand_on(path: &Path, needed: &[Need<'_>], is_top: bool) -> Result<()> {
     let handed_on = words(path, HANDED_ON)?;
@@ -68,6 +126,17 @@ fn hand_on(path: &Path, needed: &[Need<'_>], is_top: bool) -> Result<()> {
     let Err(error) = fs::write(&file, &text) else { return Ok(()) };
     let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
     let why = match errno {
+        Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EACCES | Errno::EPERM | Errno::EROFS => {
+            why_not_handed_on(path, errno)
+        }
+        _ => format!("which {} does not hand on: writing {text:?} to {HANDED_ON}: {errno}", path.display()),
+    };
+    Err(missing.first().map_or_else(|| Error::system("writing", &file, errno), |need| need.refused(why)))
+}
+
+/// Why a cgroup does not take it that it is to hand a controller on, and what to do.
+fn why_not_handed_on(path: &Path, errno: Errno) -> String {
+    match errno {
         Errno::EBUSY => {
             let processes = words(path, "cgroup.procs").map_or(0, |text| text.split_ascii_whitespace().count());
             format!(
@@ -85,9 +154,8 @@ fn hand_on(path: &Path, needed: &[Need<'_>], is_top: bool) -> Result<()> {
              in the unit, for a user that of user@.service), or ask for no limits",
             path.display()
         ),
-        _ => format!("which {} does not hand on: writing {text:?} to {HANDED_ON}: {errno}", path.display()),
-    };
-    Err(missing.first().map_or_else(|| Error::system("writing", &file, errno), |need| need.refused(why)))
+        _ => format!("which {} does not hand on: {HANDED_ON}: {errno}", path.display()),
+    }
 }
 
 impl Need<'_> {

@@ -97,9 +97,56 @@ pub fn procfs() -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(mount as i32) })
 }
 
+/// A new file system in the making, fsopen(2): what parameters it takes can be asked without making it.
+#[derive(Debug)]
+pub struct FsContext(OwnedFd);
+
+impl FsContext {
+    /// For a file system of a type.
+    ///
+    /// # Errors
+    /// As fsopen(2): `ENODEV` for a type that the kernel does not have, `EPERM` without CAP_SYS_ADMIN.
+    pub fn open(fstype: &CStr) -> nix::Result<FsContext> {
+        const FSOPEN_CLOEXEC: libc::c_long = 1;
+        // SAFETY: the type is a C string.
+        let opened = Errno::result(unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC) })?;
+        // SAFETY: a new descriptor, which nobody else has.
+        Ok(FsContext(unsafe { OwnedFd::from_raw_fd(opened as i32) }))
+    }
+
+    /// Sets a parameter; `None`: one without a value.
+    ///
+    /// # Errors
+    /// As fsconfig(2): `EINVAL` for one that the file system does not take.
+    pub fn set(&self, key: &CStr, value: Option<&CStr>) -> nix::Result<()> {
+        const FSCONFIG_SET_FLAG: libc::c_long = 0;
+        const FSCONFIG_SET_STRING: libc::c_long = 1;
+        let (command, value) = match value {
+            None => (FSCONFIG_SET_FLAG, std::ptr::null()),
+            Some(value) => (FSCONFIG_SET_STRING, value.as_ptr()),
+        };
+        let fd = self.0.as_raw_fd();
+        // SAFETY: key and value are C strings, or there is no value.
+        let result = unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, key.as_ptr(), value, 0) };
+        Errno::result(result).map(drop)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;
+
+    #[test]
+    fn what_a_file_system_takes() {
+        let context = match super::FsContext::open(c"tmpfs") {
+            Err(nix::errno::Errno::EPERM) => return eprintln!("skipped: needs CAP_SYS_ADMIN"),
+            context => context.unwrap(),
+        };
+        assert_eq!(context.set(c"size", Some(c"1m")), Ok(()));
+        assert_eq!(context.set(c"nothing", Some(c"1")), Err(nix::errno::Errno::EINVAL));
+        assert_eq!(context.set(c"nothing", None), Err(nix::errno::Errno::EINVAL));
+        assert_eq!(super::FsContext::open(c"nosuchfs").unwrap_err(), nix::errno::Errno::ENODEV);
+    }
 
     #[test]
     fn a_procfs_of_our_own() {

@@ -93,9 +93,12 @@ impl Config {
     /// # Errors
     /// When it is not JSON, is not a valid configuration, or asks for what is not supported.
     pub fn from_json(bytes: &[u8]) -> std::result::Result<Config, ConfigError> {
-        let value: Value =
-            serde_json::from_slice(bytes).map_err(|error| ConfigError::new("", format!("not JSON: {error}")))?;
-        Config::read(&value, bytes.into())
+        Config::read(&Config::parse(bytes)?, bytes.into())
+    }
+
+    /// The document that `config.json` holds.
+    pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Value, ConfigError> {
+        serde_json::from_slice(bytes).map_err(|error| ConfigError::new("", format!("not JSON: {error}")))
     }
 
     /// Reads an already parsed `config.json`.
