@@ -90,6 +90,7 @@ impl Bundle {
             notify,
             systemd_cgroup: options.systemd_cgroup,
             no_cgroup: options.own_cgroup == OwnCgroup::None,
+            timings: options.timings.is_some(),
         };
         Ok(compile_but_filter(&self.config, &options)?)
     }

@@ -24,6 +24,7 @@ use crate::remains::{self, Remains};
 use crate::resctrl;
 use crate::signal::Signal;
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, State, Status, Whole, remove_file};
+use crate::timings::{Timings, mark};
 use crate::update::Update;
 use crate::{start, systemd};
 
@@ -109,6 +110,8 @@ pub struct CreateOptions {
     pub systemd_cgroup: bool,
     /// Whether it has a cgroup of its own.
     pub own_cgroup: OwnCgroup,
+    /// Takes the time of what is done.
+    pub timings: Option<Timings>,
 }
 
 impl Runtime {
@@ -147,6 +150,7 @@ impl Runtime {
 
     fn launch(&self, id: &str, bundle: &Bundle, options: CreateOptions, goal: Goal) -> Result<Container> {
         let directory = Directory::new(&self.root, id)?;
+        let timings = options.timings.clone();
         let launched = launch(&directory, || self.init.get(), bundle, &options, goal);
         // Its descriptors are the container's now.
         drop(options);
@@ -162,6 +166,7 @@ impl Runtime {
             made_here: Some(launched.made_here),
             exit: OnceLock::new(),
             init: Arc::clone(&self.init),
+            timings,
         })
     }
 
@@ -186,6 +191,7 @@ impl Runtime {
             made_here: None,
             exit: OnceLock::new(),
             init: Arc::clone(&self.init),
+            timings: None,
         })
     }
 
@@ -259,6 +265,8 @@ pub struct Container {
     /// Kept, since a process can be reaped once.
     exit: OnceLock<ExitStatus>,
     init: Arc<InitFile>,
+    /// For [`start`](Container::start).
+    timings: Option<Timings>,
 }
 
 /// How a container's process ended.
@@ -361,6 +369,12 @@ impl Container {
         self.start_locked(&journal, &record)
     }
 
+    /// Takes the time of what [`start`](Container::start) does. Whoever is created with
+    /// [`CreateOptions::timings`] has the same clock for it.
+    pub fn set_timings(&mut self, timings: Timings) {
+        self.timings = Some(timings);
+    }
+
     /// Whether its process was given a socket to tell on that it is ready ([`CreateOptions::notify`]).
     #[must_use]
     pub fn notifies(&self) -> bool {
@@ -382,6 +396,7 @@ impl Container {
     }
 
     fn start_locked(&self, journal: &Journal, record: &Record) -> Result<()> {
+        mark(self.timings.as_ref(), "journal");
         // Its init would not answer.
         if Members::of(record)?.frozen()? {
             return Err(Error::NotCreated(Status::Paused));
@@ -407,7 +422,8 @@ impl Container {
             let document = journal.document()?.ok_or_else(|| Error::Incomplete(self.id().to_owned()))?;
             Config::from_json(&document)?.process.check_given()?;
         }
-        if start::start(&self.directory, journal, record)? {
+        if start::start(&self.directory, journal, record, self.timings.as_ref())? {
+            mark(self.timings.as_ref(), "starting the program");
             return Ok(());
         }
         Err(Error::NotCreated(match status_of(&self.directory, record)? {

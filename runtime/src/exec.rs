@@ -32,6 +32,7 @@ use crate::members::may_not_set_groups;
 use crate::security;
 use crate::signal::Signal;
 use crate::state::{Directory, ProcessStat, Record, Status, remove_file};
+use crate::timings::{Timings, mark};
 
 /// A process to be run in a container: what `process` is in a `config.json`, checked.
 #[derive(Clone, Debug)]
@@ -95,6 +96,8 @@ pub struct ExecOptions {
     pub cgroup: Option<PathBuf>,
     /// Wait, in a paused container, until it is resumed. Without this it is refused.
     pub ignore_paused: bool,
+    /// Takes the time of what is done.
+    pub timings: Option<Timings>,
 }
 
 /// A process that was run in a container.
@@ -206,14 +209,20 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
     let There { directory, record, document, process: container, journal } = there;
     // Until the program runs, so that nobody deletes the container meanwhile.
     let _journal = directory.lock_shared(journal)?;
+    let timings = options.timings.as_ref();
+    mark(timings, "journal");
     let config = Config::from_json(document)?;
     config.check_ids(&process.process)?;
     security::check(&process.process)?;
-    let mut program = compile_exec(&config, &process.process, &CompileOptions::new(&record.bundle, directory.id()));
+    mark(timings, "reading the configuration");
+    let mut compile = CompileOptions::new(&record.bundle, directory.id());
+    compile.timings = timings.is_some();
+    let mut program = compile_exec(&config, &process.process, &compile);
     // An ordinary user's container, as it was created.
     if record.owner_uid != 0 && may_not_set_groups(record.process.map(|process| process.pid))? {
         program = program.without_setgroups()?;
     }
+    mark(timings, "compiling the plan");
     let cgroup = cgroup_for(record, options.cgroup.as_deref())?;
     if !options.ignore_paused && cgroup.as_ref().map_or(Ok(false), Cgroup::frozen)? {
         return Err(Error::Paused);
@@ -223,6 +232,8 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
     let name = process.process.args.first().map_or("", String::as_str);
     let mut conversation = Init::new(&program, name, sources, Some(container))?;
     conversation.warnings.extend_from_slice(&process.warnings);
+    conversation.timings = timings;
+    mark(timings, "finding the cgroup");
 
     let mut written = None;
     let mut steps = |conversation: &mut Init<'_>| -> Result<()> {
@@ -230,6 +241,7 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
         let given = Descriptors::new(streams, options.preserve_fds, &options.preserved_fds);
         conversation.begin()?;
         let dir = cgroup.as_ref().map(Cgroup::open).transpose()?;
+        mark(timings, "sending the plan");
         let spawned = conversation.spawn(init, given, dir.as_ref().map(AsFd::as_fd));
         match spawned {
             // It has handed its controllers down, as an init system in the container does: then no process may be
@@ -241,12 +253,16 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
             }
             spawned => spawned.map_err(|failure| explain_spawn(cgroup.as_ref(), failure))?,
         }
+        mark(timings, "clone");
         conversation.provide()?;
         let Some(stat) = ProcessStat::read(conversation.pid())? else {
             return Err(conversation.ended());
         };
+        mark(timings, "limits and id maps of init");
         conversation.provide_filter()?;
+        mark(timings, "seccomp filter");
         conversation.settle()?;
+        mark(timings, "waiting for init");
         // Before the program runs, which may end at once.
         if let Some(path) = &options.pid_file {
             written = Some(path);
@@ -267,6 +283,7 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
         error.and_cleanup(killed.and(written.map_or(Ok(()), |path| remove_file(path))))
     });
     outcome?;
+    mark(timings, "starting the program");
     match conversation.child {
         Some(child) => Ok(Exec {
             pid: child.pid,

@@ -41,6 +41,7 @@ use crate::id_maps;
 use crate::members::is_limited;
 use crate::scheduling;
 use crate::state::ProcessStat;
+use crate::timings::Timings;
 
 /// How much of a long plan goes in one datagram; init gathers the pieces.
 const PLAN_PIECE: usize = 32 * 1024;
@@ -87,6 +88,7 @@ pub(crate) struct Init<'p> {
     pub(crate) network: Option<OwnedFd>,
     ready: bool,
     filter: Option<Filtered>,
+    pub(crate) timings: Option<&'p Timings>,
 }
 
 /// Opens what a program needs first, before anything is made.
@@ -122,6 +124,7 @@ impl<'p> Init<'p> {
             network: None,
             ready: false,
             filter: None,
+            timings: None,
         })
     }
 
@@ -175,6 +178,9 @@ impl<'p> Init<'p> {
             descriptors.push((its_end.as_fd(), next));
         }
         let number = CString::new(next.to_string()).unwrap_or_default();
+        if let Some(timings) = self.timings {
+            timings.init_begins();
+        }
         self.child = Some(spawn(&Spawn {
             program: Executable::File(init),
             arguments: &[c"init", &number],
@@ -384,6 +390,11 @@ impl<'p> Init<'p> {
             match message.kind {
                 Kind::Ready => self.ready = true,
                 Kind::Failed => return Err(step_failed(self.program, self.name, &message)),
+                Kind::Time if !self.ready => {
+                    if let Some(timings) = self.timings {
+                        timings.init_told(message.step, message.detail);
+                    }
+                }
                 Kind::Warning => self.warnings.push(warning(self.program, &message)),
                 // What comes later may be from a process of the container that has got hold of the socket.
                 Kind::Console if !self.ready => self.console = received.attached,

@@ -37,6 +37,7 @@ use crate::net_devices::NetDevices;
 use crate::resctrl::{self, Class};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, UnlockedJournal, VERSION, remove_file};
 use crate::systemd::Making;
+use crate::timings::mark;
 use crate::{console, handover, own_namespaces, rootless, security, start, time};
 
 /// How long the removal of a cgroup waits for the processes in it to be gone, after they were killed. Only a process that
@@ -79,6 +80,7 @@ pub(crate) fn launch<'i>(
 ) -> Result<Launched> {
     let notify = options.notify.then(|| directory.notify_directory());
     let mut program = bundle.plan_with(directory.id(), options, notify.as_deref())?;
+    mark(options.timings.as_ref(), "compiling the plan");
     let owner = nix::unistd::getuid();
     if !owner.is_root() && !capability::has_sys_admin().map_err(Error::system("reading the own capabilities"))? {
         let caller = Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
@@ -130,12 +132,14 @@ impl Attempt<'_> {
     fn launch<'i>(self, program: &Program, init: &impl Fn() -> Result<BorrowedFd<'i>>) -> Result<Launched> {
         let Attempt { directory, bundle, options, goal, owner, console_socket } = self;
         let config = bundle.config();
+        let timings = options.timings.as_ref();
         if goal == Goal::Running {
             config.process.check_given()?;
         }
         // Before anything is made, unless something of it has to be.
         let sources = if options.notify { Vec::new() } else { open_first(program, None)? };
         own_namespaces::check(config)?;
+        mark(timings, "opening mounts and namespaces");
         let mut scope = Making::prepare(config, directory.id(), program.cgroup.as_ref())?;
         let cgroup = match (&program.cgroup, Hierarchy::find()) {
             (Some(CgroupsPath::Fs(relative)), hierarchy)
@@ -152,6 +156,7 @@ impl Attempt<'_> {
                 if program.cgroup.is_none() { UNWANTED } else { "there is no cgroup2 file system" },
             )?;
         }
+        mark(timings, "finding the cgroup");
         let class = program.intel_rdt.as_ref().map(|rdt| resctrl::class(rdt, directory.id())).transpose()?;
 
         let record = Record {
@@ -197,6 +202,7 @@ impl Attempt<'_> {
             scope: None,
         };
         launch.init.warnings.extend_from_slice(config.warnings());
+        launch.init.timings = timings;
         let steps = |launch: &mut Launch<'_>| -> Result<()> {
             // Before the record, or whoever clears up after it would kill what is not ours.
             cgroup.as_ref().map_or(Ok(()), Cgroup::claim)?;
@@ -208,6 +214,7 @@ impl Attempt<'_> {
                 directory.make_notify_directory()?;
                 launch.init.open_sources()?;
             }
+            mark(timings, "journal");
             let mut cgroup_dir = match (cgroup, scope.take()) {
                 (_, Some(scope)) => Some(launch.make_scope(scope, init()?)?),
                 (Some(cgroup), None) => launch.make_cgroup(cgroup)?,
@@ -219,6 +226,7 @@ impl Attempt<'_> {
             if let Some(class) = &mut launch.class {
                 class.make()?;
             }
+            mark(timings, "cgroup");
             let listener = match goal {
                 Goal::Created => Some(start::listen(directory)?),
                 Goal::Running => None,
@@ -229,6 +237,7 @@ impl Attempt<'_> {
             let callers = if options.own_cgroup == OwnCgroup::None { callers_cgroup(program)? } else { None };
             launch.init.complete(init, cgroup_dir.as_ref().or(callers.as_ref()).map(AsFd::as_fd))?;
             launch.init.begin()?;
+            mark(timings, "sending the plan");
             let mut to_be_moved = false;
             let spawned = match launch.init.spawn(init, given, cgroup_dir.as_ref().map(AsFd::as_fd)) {
                 // It may be made there, and not entered from here.
@@ -253,7 +262,9 @@ impl Attempt<'_> {
             if let (true, Some(scope)) = (to_be_moved, &mut launch.scope) {
                 scope.attach(launch.init.pid())?;
             }
+            mark(timings, "clone");
             launch.init.provide()?;
+            mark(timings, "limits and id maps of init");
             if let (Some(dir), None) = (&cgroup_dir, &launch.scope) {
                 dir.apply(&launch.later_limits).map_err(Error::limit(RESOURCES))?;
             }
@@ -262,16 +273,23 @@ impl Attempt<'_> {
             if !program.mounts_devices {
                 launch.set_devices(cgroup_dir.as_ref())?;
             }
+            mark(timings, "device program");
             let ignored = launch.note_process()?;
             if program.syncs {
                 launch.init.follow(Kind::Sync)?;
+                mark(timings, "waiting for init");
                 launch.move_net_devices()?;
+                mark(timings, "network devices");
                 if config.hooks.any(&Moment::CREATE) {
                     launch.run_create_hooks(init, cgroup_dir.as_ref())?;
+                    mark(timings, "hooks");
                 }
                 launch.init.tell(&Message::new(Kind::Continue), &[])?;
             }
             launch.init.provide_filter()?;
+            if program.seccomp.is_some() {
+                mark(timings, "seccomp filter");
+            }
             launch.record.listener = launch.init.has_listener();
             if program.mounts_devices {
                 launch.init.follow(Kind::Ready)?;
@@ -282,24 +300,36 @@ impl Attempt<'_> {
                 Goal::Running => {
                     launch.write_pid_file()?;
                     launch.journal.write(&launch.record)?;
-                    if config.hooks.any(&[Moment::StartContainer]) {
+                    mark(timings, "journal");
+                    if timings.is_some() || config.hooks.any(&[Moment::StartContainer]) {
                         launch.init.follow(Kind::Ready)?;
+                        mark(timings, "waiting for init");
+                    }
+                    if config.hooks.any(&[Moment::StartContainer]) {
                         launch.hooks_begun = true;
                         launch.run_inside(Moment::StartContainer, Status::Created, init, cgroup_dir.as_ref())?;
+                        mark(timings, "hooks");
                     }
                     let Launch { init, record, .. } = launch;
                     init.run(ignored, &Told::new(record, directory.id(), Status::Created, Some(init.pid())))?;
-                    launch.run_hooks(Moment::Poststart, Status::Running)?;
+                    mark(timings, "starting the program");
+                    if config.hooks.any(&[Moment::Poststart]) {
+                        launch.run_hooks(Moment::Poststart, Status::Running)?;
+                        mark(timings, "hooks");
+                    }
                 }
                 Goal::Created => {
                     launch.init.follow(Kind::Ready)?;
+                    mark(timings, "waiting for init");
                     launch.init.set_scheduling()?;
                     launch.write_pid_file()?;
                     launch.journal.write(&launch.record)?;
+                    mark(timings, "journal");
                     let attached: Vec<RawFd> = listener.iter().map(AsRawFd::as_raw_fd).collect();
                     launch.init.tell(&Message { detail: ignored, ..Message::new(Kind::Created) }, &attached)?;
                     // Whoever is told that it is created can start it.
                     launch.init.follow(Kind::Created)?;
+                    mark(timings, "handing over to init");
                 }
             }
             if let (Some(socket), Some(console)) = (console_socket, &launch.init.console) {
@@ -307,7 +337,9 @@ impl Attempt<'_> {
                 launch.init.console = None;
             }
             launch.release_pid_file()?;
-            launch.journal.unlock()
+            let unlocked = launch.journal.unlock();
+            mark(timings, "journal");
+            unlocked
         };
         match steps(&mut launch) {
             Ok(()) => launch.finish(goal),

@@ -65,6 +65,7 @@ mod start;
 mod state;
 mod systemd;
 pub mod time;
+mod timings;
 mod update;
 
 /// The README's example is tested with the others.
@@ -87,6 +88,7 @@ pub use seccomp::{
 };
 pub use signal::{Signal, UnknownSignal};
 pub use state::{State, Status};
+pub use timings::{Phase, Times, Timings};
 pub use update::Update;
 
 /// All handles may be used from any thread.

@@ -305,6 +305,7 @@ fn fields(step: &Step<'_>) -> Vec<Shown> {
         Step::StartSession { terminal } => vec![Shown::yes("terminal", terminal)],
         Step::OwnStdio { uid } => vec![Shown::number("uid", uid)],
         Step::SetUmask { mask } => vec![Shown::octal("mask", mask)],
+        Step::Time { phase } => vec![Shown::word("phase", phase.to_string())],
         Step::DropBounding { capability: number } => vec![Shown::word("capability", capability(number.into()))],
         Step::SetUser { uid, gid, groups } => {
             let groups: Vec<u32> = groups.iter().collect();
@@ -820,6 +821,7 @@ fn action(step: &Step<'_>) -> String {
         Step::SetCapabilities { .. } => "setting the capabilities".to_owned(),
         Step::SetAmbient { .. } => "setting the ambient capabilities".to_owned(),
         Step::SetNoNewPrivileges {} => "forbidding new privileges".to_owned(),
+        Step::Time { .. } => "telling the time".to_owned(),
         Step::SetUndumpable {} => "closing the process to others".to_owned(),
         Step::ChangeDirectory { path } => format!("changing to the directory {path:?}"),
         Step::FindProgram { .. } => "looking for the program".to_owned(),

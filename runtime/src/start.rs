@@ -31,6 +31,7 @@ use crate::handover::{Agent, Failed, Handover};
 use crate::hooks::Told;
 use crate::init::{kill, program_failed, socket_send, step_failed};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status};
+use crate::timings::{Timings, mark};
 
 /// Calls `with` with the socket's address.
 fn at_address<T>(directory: &Directory, with: impl FnOnce(&UnixAddr) -> nix::Result<T>) -> Result<nix::Result<T>> {
@@ -95,9 +96,18 @@ pub(crate) fn is_waiting(directory: &Directory) -> Result<bool> {
 }
 
 /// Lets the container's program run, and returns when it does. `false`: init was not waiting.
-pub(crate) fn start(directory: &Directory, journal: &Journal, record: &Record) -> Result<bool> {
+pub(crate) fn start(
+    directory: &Directory,
+    journal: &Journal,
+    record: &Record,
+    timings: Option<&Timings>,
+) -> Result<bool> {
     await_going(record)?;
+    mark(timings, "looking at the container");
     let mut filter = if record.filtered { Some(Filter::new(directory, journal, record)?) } else { None };
+    if filter.is_some() {
+        mark(timings, "seccomp filter");
+    }
     for attempt in 0..ATTEMPTS {
         let init = match reach(directory)? {
             Reached::Connected(init) => init,

@@ -12,7 +12,7 @@ use crate::flags;
 use crate::log::Log;
 use crate::output;
 use crate::parse::Arguments;
-use crate::run::is_systemd;
+use crate::run::{is_systemd, own_cgroup};
 
 /// The exit status when there are errors.
 const ERRORS: u8 = 1;
@@ -23,7 +23,8 @@ pub(crate) fn check(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
     let options = CreateOptions {
         no_pivot: arguments.flags.has(&flags::NO_PIVOT),
         no_new_keyring: arguments.flags.has(&flags::NO_NEW_KEYRING),
-        systemd_cgroup: is_systemd(arguments.global)?,
+        systemd_cgroup: is_systemd(arguments.global),
+        own_cgroup: own_cgroup(arguments.global),
         ..CreateOptions::default()
     };
     let problems = problems_of(Path::new(directory), &options);

@@ -125,7 +125,8 @@ fn bash_values(text: &mut String, command: &str, flags: &'static [&'static Flag]
     let before = format!("{command} ");
     for flag in every(flags) {
         let generate = match flag.takes {
-            Takes::Nothing => continue,
+            // What is optional is joined by `=`, which bash makes words of their own of.
+            Takes::Nothing | Takes::Optional(_) => continue,
             Takes::File => "compgen -f".to_owned(),
             Takes::Directory => "compgen -d".to_owned(),
             Takes::Choice(words) => format!("compgen -W '{}'", words.join(" ")),
@@ -197,12 +198,17 @@ fn zsh_flag(text: &mut String, flag: &Flag) {
         Takes::Nothing => String::new(),
         Takes::File => ":file:_files".to_owned(),
         Takes::Directory => ":directory:_directories".to_owned(),
-        Takes::Choice(words) => format!(":word:({})", words.join(" ")),
+        Takes::Choice(words) | Takes::Optional(words) => format!(":word:({})", words.join(" ")),
         Takes::Number(_) => ":number:".to_owned(),
         Takes::Text(_) => ":text:".to_owned(),
     };
     let help = zsh_escape(flag.help);
-    line!(text, "\t\t'--{}[{help}]{value}' \\", flag.name);
+    // `=-::`: joined by `=`, or left out.
+    let (joined, value) = match flag.takes {
+        Takes::Optional(_) => ("=-", format!(":{value}")),
+        _ => ("", value),
+    };
+    line!(text, "\t\t'--{}{joined}[{help}]{value}' \\", flag.name);
     if let Some(short) = flag.short {
         line!(text, "\t\t'-{short}[{help}]{value}' \\");
     }
@@ -246,6 +252,7 @@ fn fish_flag(text: &mut String, condition: &str, flag: &Flag) {
         Takes::File => " -rF".to_owned(),
         Takes::Directory => " -xa '(__fish_complete_directories)'".to_owned(),
         Takes::Choice(words) => format!(" -xa '{}'", words.join(" ")),
+        Takes::Optional(words) => format!(" -fa '{}'", words.join(" ")),
         Takes::Number(_) | Takes::Text(_) => " -x".to_owned(),
     };
     let help = fish_escape(flag.help);

@@ -10,6 +10,7 @@ use crate::output;
 use crate::parse::Arguments;
 use crate::root;
 use crate::run;
+use crate::timings;
 
 /// Opens the container that the first argument names.
 pub(crate) fn open(arguments: &Arguments) -> Result<Container, String> {
@@ -18,14 +19,26 @@ pub(crate) fn open(arguments: &Arguments) -> Result<Container, String> {
 
 /// Starts the process of a created container.
 pub(crate) fn start(arguments: &Arguments<'_>, log: &Log) -> Outcome {
-    let container = open(arguments)?;
+    let timings = timings::begin(arguments.flags);
+    let outcome = open(arguments).and_then(|mut container| {
+        if let Some(timings) = &timings {
+            timings.mark("reading the state");
+            container.set_timings(timings.clone());
+        }
+        start_opened(&container, log)
+    });
+    timings::tell(timings, arguments.flags);
+    outcome
+}
+
+fn start_opened(container: &Container, log: &Log) -> Outcome {
     let failed = |error: Error| error.to_string();
     match environment::notify_socket().filter(|_| container.notifies()) {
         None => container.start().map_err(failed)?,
         Some(address) => {
             let manager = run::connect_manager(&address)?;
             let socket = container.start_notifying().map_err(failed)?;
-            run::wait_until_ready(&container, &socket, &manager)?;
+            run::wait_until_ready(container, &socket, &manager)?;
         }
     }
     log.debug(|| format!("container {}: process {} runs its program", container.id(), container.pid()));

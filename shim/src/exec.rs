@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use no_frills::{Container, Exec, ExecOptions, ProcessConfig, Signal};
+use no_frills::{Container, Exec, ExecOptions, ProcessConfig, Signal, Timings};
 use serde_json::{Map, Value, json};
 
 use crate::attach::{Attached, Signals, Terminal};
@@ -19,6 +19,7 @@ use crate::parse::{Arguments, Values};
 use crate::pidfd_socket::PidfdSocket;
 use crate::run::{check_terminal, in_cgroup};
 use crate::terminal;
+use crate::timings;
 
 /// What runc exits with when the process could not be started: callers so tell it from most of what
 /// programs exit with.
@@ -26,15 +27,19 @@ const FAILED: u8 = 255;
 
 /// Runs a process in a container; unless detached, also waits for its end.
 pub(crate) fn exec(arguments: &Arguments<'_>, log: &Log) -> Outcome {
-    attempt(arguments, log).or_else(|message| {
+    let timings = timings::begin(arguments.flags);
+    let outcome = attempt(arguments, log, timings.as_ref());
+    timings::tell(timings, arguments.flags);
+    outcome.or_else(|message| {
         log.error(&format!("exec failed: {message}"));
         Ok(FAILED)
     })
 }
 
-fn attempt(arguments: &Arguments<'_>, log: &Log) -> Outcome {
+fn attempt(arguments: &Arguments<'_>, log: &Log, timings: Option<&Timings>) -> Outcome {
     let flags = arguments.flags;
     let container = container::open(arguments)?;
+    timings::mark(timings, "reading the state");
     let detached = flags.has(&flags::DETACH);
     let process = read_process(&container, arguments, detached)?;
     let path = |flag| given(flags, flag).map(PathBuf::from);
@@ -44,6 +49,7 @@ fn attempt(arguments: &Arguments<'_>, log: &Log) -> Outcome {
         preserve_fds: flags.number(&flags::PRESERVE_FDS),
         cgroup: sub_cgroup(flags)?,
         ignore_paused: flags.has(&flags::IGNORE_PAUSED),
+        timings: timings.cloned(),
         ..ExecOptions::default()
     };
     check_terminal(process.terminal(), detached, options.console_socket.is_some())?;
@@ -56,6 +62,7 @@ fn attempt(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     }
     log.debug(|| format!("container {}: process {} by exec{}", container.id(), exec.pid(), in_cgroup(&container)));
     let followed = follow(&mut exec, pidfd_socket, signals.as_ref(), log);
+    timings::mark(timings, "running");
     let outcome = followed.map_err(|message| abandon(&exec, message));
     // The command ends: closing each descriptor first would be a system call each.
     std::mem::forget((exec, container, signals));

@@ -15,6 +15,8 @@ pub(crate) enum Takes {
     Directory,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Nothing, which means the first of these words, or one of them joined by `=`.
+    Optional(&'static [&'static str]),
 }
 
 /// A flag of the command line, as it is known to all that deal with flags.
@@ -49,7 +51,7 @@ impl Flag {
             Takes::Number(name) | Takes::Text(name) => Some(name.to_owned()),
             Takes::File => Some("FILE".to_owned()),
             Takes::Directory => Some("DIR".to_owned()),
-            Takes::Choice(words) => Some(words.join("|")),
+            Takes::Choice(words) | Takes::Optional(words) => Some(words.join("|")),
         }
     }
 }
@@ -421,6 +423,13 @@ pub(crate) static SPEC_ROOTLESS: Flag = Flag {
     short: None,
     takes: Takes::Nothing,
     help: "for a container that a user without privileges runs",
+};
+
+pub(crate) static TIMINGS: Flag = Flag {
+    name: "timings",
+    short: None,
+    takes: Takes::Optional(&["table", "json"]),
+    help: "print on standard error where the time went (as a table unless given)",
 };
 
 pub(crate) static BPF: Flag = Flag {

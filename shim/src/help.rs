@@ -1,7 +1,7 @@
 //! The help texts, made of the tables of commands and flags.
 
 use crate::commands::{COMMANDS, Command, GLOBAL, Outcome};
-use crate::flags::{self, Flag};
+use crate::flags::{self, Flag, Takes};
 use crate::log::Log;
 use crate::output;
 use crate::parse::Arguments;
@@ -80,9 +80,13 @@ fn spelling(flag: &Flag) -> String {
         None => "    --".to_owned(),
     };
     text.push_str(flag.name);
-    if let Some(placeholder) = flag.placeholder() {
-        text.push(' ');
-        text.push_str(&placeholder);
+    match (flag.placeholder(), flag.takes) {
+        (Some(placeholder), Takes::Optional(_)) => text.push_str(&format!("[={placeholder}]")),
+        (Some(placeholder), _) => {
+            text.push(' ');
+            text.push_str(&placeholder);
+        }
+        (None, _) => {}
     }
     text
 }

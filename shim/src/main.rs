@@ -34,6 +34,7 @@ mod seccomp;
 mod spec;
 mod table;
 mod terminal;
+mod timings;
 mod update;
 mod version;
 

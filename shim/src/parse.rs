@@ -224,6 +224,7 @@ fn take(
 ) -> Result<(), String> {
     let mut value = match (flag.takes, joined) {
         (Takes::Nothing, None) => OsString::from("true"),
+        (Takes::Optional(words), None) => OsString::from(words.first().copied().unwrap_or_default()),
         (Takes::Nothing, Some(text)) => OsString::from(boolean(flag, text)?),
         (_, Some(text)) => OsString::from_vec(text.to_vec()),
         (_, None) => arguments.next().ok_or_else(|| format!("flag needs an argument: --{}", flag.name))?,
@@ -232,7 +233,7 @@ fn take(
         value = true_false_or_auto(value);
     }
     let fits = match flag.takes {
-        Takes::Choice(words) => words.iter().any(|word| value == *word),
+        Takes::Choice(words) | Takes::Optional(words) => words.iter().any(|word| value == *word),
         Takes::Number(_) => value.to_str().is_some_and(|text| text.parse::<u32>().is_ok()),
         _ => true,
     };
@@ -265,7 +266,7 @@ fn invalid(flag: &Flag, value: &[u8]) -> String {
     let wanted = match flag.takes {
         Takes::Nothing => "true or false".to_owned(),
         Takes::Number(_) => "a number".to_owned(),
-        Takes::Choice(words) => words.join(" or "),
+        Takes::Choice(words) | Takes::Optional(words) => words.join(" or "),
         Takes::File | Takes::Directory | Takes::Text(_) => "a value".to_owned(),
     };
     format!("--{} takes {wanted}, not {:?}", flag.name, String::from_utf8_lossy(value))

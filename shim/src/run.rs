@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::libc::CLONE_NEWPID;
 use nix::sys::prctl::set_child_subreaper;
 use no_frills::{
-    Bundle, Container, CreateOptions, Error, NotifyManager, NotifySocket, OwnCgroup, Runtime, SeccompFilter,
+    Bundle, Container, CreateOptions, Error, NotifyManager, NotifySocket, OwnCgroup, Runtime, SeccompFilter, Timings,
 };
 
 use crate::attach::{Attached, Notify, Signals, Terminal};
@@ -19,18 +19,33 @@ use crate::log::Log;
 use crate::parse::{Arguments, Values};
 use crate::pidfd_socket::PidfdSocket;
 use crate::root;
+use crate::timings;
 
 /// Creates a container.
 pub(crate) fn create(arguments: &Arguments<'_>, log: &Log) -> Outcome {
-    let made = Making::prepare(arguments, true, log)?.create(log)?;
-    made.send_pidfd()?;
-    Ok(0)
+    timed(arguments.flags, |timings| {
+        let made = Making::prepare(arguments, true, timings, log)?.create(log)?;
+        made.send_pidfd()?;
+        Ok(0)
+    })
+}
+
+/// Does something, and tells where its time went if that is asked for.
+fn timed(flags: &Values, serve: impl FnOnce(Option<Timings>) -> Outcome) -> Outcome {
+    let clock = timings::begin(flags);
+    let outcome = serve(clock.clone());
+    timings::tell(clock, flags);
+    outcome
 }
 
 /// Creates and starts a container; unless detached, also waits for its end and deletes it.
 pub(crate) fn run(arguments: &Arguments<'_>, log: &Log) -> Outcome {
+    timed(arguments.flags, |timings| create_and_start(arguments, log, timings))
+}
+
+fn create_and_start(arguments: &Arguments<'_>, log: &Log, timings: Option<Timings>) -> Outcome {
     let detached = arguments.flags.has(&flags::DETACH);
-    let making = Making::prepare(arguments, detached, log)?;
+    let making = Making::prepare(arguments, detached, timings, log)?;
     if !detached {
         return attached(making, arguments.flags, log);
     }
@@ -50,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments<'_>, log: &Log) -> Outcome {
 
 fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
     let keep = flags.has(&flags::KEEP);
+    let timings = making.options.timings.clone();
     // Only what shares our pid namespace can be adopted: in one of its own, init gets the orphans.
     let adopts = !making.bundle.config().has_namespace(CLONE_NEWPID as u64) && !flags.has(&flags::NO_SUBREAPER);
     if adopts {
@@ -72,6 +88,7 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
         (making.run(log)?, None, None)
     };
     let waited = Attached { process: &made.container, signals: &signals, terminal, notify, log }.wait();
+    timings::mark(timings.as_ref(), "running");
     // Not wanted any more, whatever is wrong: nobody would wait for its end.
     if let Err(message) = waited {
         return Err(made.abandon(message));
@@ -83,7 +100,9 @@ fn attached(making: Making<'_>, flags: &Values, log: &Log) -> Outcome {
     if keep {
         return Ok(status);
     }
-    match made.container.delete(false) {
+    let deleted = made.container.delete(false);
+    timings::mark(timings.as_ref(), "deleting");
+    match deleted {
         Ok(warnings) => {
             for warning in warnings {
                 log.warning(&warning);
@@ -108,11 +127,17 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn prepare(arguments: &'a Arguments<'a>, detached: bool, log: &Log) -> Result<Making<'a>, String> {
+    fn prepare(
+        arguments: &'a Arguments<'a>,
+        detached: bool,
+        timings: Option<Timings>,
+        log: &Log,
+    ) -> Result<Making<'a>, String> {
         let flags = arguments.flags;
         let runtime = root::open(arguments.global)?;
         let directory = flags.value(&flags::BUNDLE).unwrap_or(OsStr::new("."));
         let bundle = Bundle::load(Path::new(directory)).map_err(|error| error.to_string())?;
+        timings::mark(timings.as_ref(), "reading config.json");
         log.debug(|| {
             let program = bundle.config().args().first().map_or("", String::as_str);
             format!("bundle {}: program {program:?}", bundle.directory().display())
@@ -135,6 +160,7 @@ impl<'a> Making<'a> {
                 no_new_keyring: flags.has(&flags::NO_NEW_KEYRING),
                 systemd_cgroup: is_systemd(arguments.global),
                 own_cgroup: own_cgroup(arguments.global),
+                timings,
                 ..CreateOptions::default()
             },
             pidfd_socket: path(&flags::PIDFD_SOCKET).map(PidfdSocket::connect).transpose()?,

@@ -40,13 +40,15 @@ pub enum Kind {
     /// To init: the filter of [`Step::InstallFilter`](crate::Step::InstallFilter) follows, two words an instruction; `detail` is
     /// `SECCOMP_FILTER_FLAG_*`.
     Filter = 21,
+    /// From init: [`Step::Time`](crate::Step::Time) number `step`, at the time of day `detail`, in nanoseconds.
+    Time = 22,
     /// From init: a netlink socket of the container's network namespace is attached.
     Network = 20,
 }
 
 impl Kind {
     fn from_code(code: u8) -> Option<Kind> {
-        const ALL: [Kind; 13] = [
+        const ALL: [Kind; 14] = [
             Kind::Setup,
             Kind::Sources,
             Kind::Created,
@@ -60,6 +62,7 @@ impl Kind {
             Kind::Continue,
             Kind::Filter,
             Kind::Network,
+            Kind::Time,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == code)
     }

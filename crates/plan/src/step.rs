@@ -639,6 +639,12 @@ steps! {
     /// Receives the filter. It does not come with the plan: the parent compiles it while init is at work.
     68 ReceiveFilter {} calls MMAP RECVMSG;
 
+    /// Tells the parent that a phase is over, and the time. Only in a plan for somebody who asked where the time goes.
+    87 Time {
+        /// Which phase.
+        phase: u8,
+    } calls SENDMSG;
+
     /// execve(2) of what [`FindProgram`](Step::FindProgram) found.
     40 Execute {
         /// `argv`.

@@ -38,6 +38,7 @@ use crate::config::{
     Asked, Config, ConfigError, Hooks, IdMapping, IntelRdt, IoPriority, Moment, Mount, MountIdMap, NAMESPACES,
     NetDevice, Process, Propagation, RESOURCES, Scheduler, Seccomp, attr, is_mapped, misfit, namespace, propagation,
 };
+use crate::timings::of_init;
 pub(crate) use filter::{Filtered, compile_profile};
 pub(crate) use hook::compile_hook;
 pub use pointer::Pointer;
@@ -63,6 +64,8 @@ pub struct CompileOptions<'a> {
     pub systemd_cgroup: bool,
     /// The container stays in the caller's cgroup.
     pub no_cgroup: bool,
+    /// Init tells when it is done with a phase.
+    pub timings: bool,
 }
 
 impl<'a> CompileOptions<'a> {
@@ -77,6 +80,7 @@ impl<'a> CompileOptions<'a> {
             notify: None,
             systemd_cgroup: false,
             no_cgroup: false,
+            timings: false,
         }
     }
 }
@@ -273,15 +277,21 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
     let clone_flags = clone_flags(config, &limits);
     let mut steps = Builder::new(config, options);
     steps.begin(clone_flags);
+    steps.time(of_init::NAMESPACES);
     steps.attach_root();
     steps.set_names();
+    steps.time(of_init::ROOT);
     mounts::mount_all(&mut steps)?;
     mounts::mount_notify(&mut steps)?;
+    steps.time(of_init::MOUNTS);
     device_nodes::make_all(&mut steps);
     process::prepare(&mut steps);
+    steps.time(of_init::DEVICES);
     steps.enter_root();
+    steps.time(of_init::PIVOT);
     steps.set_sysctls();
     mounts::restrict(&mut steps);
+    steps.time(of_init::MASKS);
     process::become_it(&mut steps, Forks::No);
     let device_rules_asked = device_rules.is_some();
     let device_rules = device_rules.unwrap_or_default();
@@ -347,6 +357,7 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
     if own & namespace::USER != 0 {
         steps.push(Pointer::NAMESPACES, &Step::BecomeRoot {});
     }
+    steps.time(of_init::NAMESPACES);
     process::prepare_exec(&mut steps);
     process::become_it(&mut steps, forks);
     Program {
@@ -462,6 +473,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Has init write to a file of procfs, by its path there.
+    /// Says that a phase is over, if somebody asked where the time goes.
+    fn time(&mut self, phase: u8) {
+        if self.options.timings {
+            self.push(Pointer::NO_SETTING, &Step::Time { phase });
+        }
+    }
+
     fn write_proc(&mut self, pointer: Pointer, path: &str, content: &str) {
         self.use_procfs(pointer);
         self.push(pointer, &Step::WriteProc { path: text(path), content: text(content) });

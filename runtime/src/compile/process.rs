@@ -7,6 +7,7 @@ use no_frills_plan::{Step, Texts, Words};
 use super::{Builder, CompileOptions, Forks, Pointer, filter, text};
 use crate::config::{CAPABILITIES, Hook};
 use crate::notify;
+use crate::timings::of_init;
 
 /// What is used when the configuration has no umask: the one that peers have.
 const DEFAULT_UMASK: u32 = 0o022;
@@ -75,6 +76,7 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
         // What its caller keeps to is the caller's business; the container's is said by its cgroup.
         steps.push(Pointer::NO_SETTING, &Step::ResetAffinity {});
     }
+    steps.time(of_init::PRIVILEGES);
     filter::receive(steps);
     steps.ready = steps.plan.count();
     // The last one to be born is ready by being born.

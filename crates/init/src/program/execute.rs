@@ -267,6 +267,10 @@ impl<'a> Machine<'a> {
             }
             Step::SetAmbient { ambient } => self.set_ambient(ambient),
             Step::SetNoNewPrivileges {} => kernel::prctl(kernel::PR_SET_NO_NEW_PRIVS, 1, 0),
+            Step::Time { phase } => {
+                let message = Message { step: phase.into(), detail: kernel::time_of_day(), ..Message::new(Kind::Time) };
+                talk::send(self.parent, &message, None)
+            }
             Step::SetUndumpable {} => kernel::prctl(kernel::PR_SET_DUMPABLE, 0, 0),
             Step::LookUpHome { uid } => self.look_up_home(uid),
             Step::ChangeDirectory { path } => self.change_directory(path),

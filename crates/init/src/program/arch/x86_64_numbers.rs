@@ -25,6 +25,7 @@ numbers! {
     personality SYS_personality = 135
     fstatfs SYS_fstatfs = 138
     pivot_root SYS_pivot_root = 155
+    clock_gettime SYS_clock_gettime = 228
     prctl SYS_prctl = 157
     chroot SYS_chroot = 161
     umount2 SYS_umount2 = 166
