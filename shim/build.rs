@@ -11,6 +11,10 @@ fn main() {
     if let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) {
         println!("cargo::rustc-env=NO_FRILLS_COMMIT={commit}");
     }
+    // For the manual: of the sources, not of the build, which is to be repeatable.
+    if let Some(date) = git(&["log", "-1", "--format=%cs"]) {
+        println!("cargo::rustc-env=NO_FRILLS_DATE={date}");
+    }
     // What changes when HEAD comes to be another commit: HEAD itself, or the branch that it names. A path
     // that does not exist would make cargo rebuild each time.
     for name in ["HEAD", "logs/HEAD"] {

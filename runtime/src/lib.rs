@@ -47,6 +47,7 @@ pub mod fuzzing;
 mod handover;
 mod hooks;
 mod id_maps;
+pub mod info;
 mod init;
 mod launch;
 mod members;

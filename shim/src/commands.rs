@@ -4,7 +4,8 @@ use crate::flags::{self, Flag};
 use crate::log::Log;
 use crate::parse::Arguments;
 use crate::{
-    check, completion, container, events, exec, features, help, list, plan, processes, run, seccomp, spec, update,
+    check, completion, container, events, exec, features, help, info, install, list, plan, processes, run, seccomp,
+    spec, update,
 };
 
 /// What a subcommand returns: the exit status, or why it failed, to be printed.
@@ -264,6 +265,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         run: Some(features::features),
     },
     Command {
+        name: "info",
+        synopsis: "",
+        positionals: exactly(0),
+        about: "print what this host can do, and what is missing",
+        flags: &[&flags::FORMAT],
+        run: Some(info::info),
+    },
+    Command {
         name: "check",
         synopsis: "[BUNDLE]",
         positionals: between(0, 1),
@@ -294,6 +303,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "print a completion script for a shell",
         flags: &[],
         run: Some(completion::completion),
+    },
+    Command {
+        name: "install",
+        synopsis: "",
+        positionals: exactly(0),
+        about: "install this program, its manual and its completions",
+        flags: &[&flags::PREFIX, &flags::DESTDIR, &flags::UNINSTALL, &flags::DRY_RUN],
+        run: Some(install::install),
     },
     Command {
         name: "help",

@@ -65,7 +65,7 @@ fn pattern(flag: &Flag, before: &str) -> String {
     }
 }
 
-fn bash() -> String {
+pub(crate) fn bash() -> String {
     let mut text = String::from(
         "# Completion of no-frills for bash.\n\
          _no_frills() {\n\
@@ -141,7 +141,7 @@ fn dashed(flags: &'static [&'static Flag]) -> String {
     every(flags).map(|flag| format!("--{}", flag.name)).collect::<Vec<_>>().join(" ")
 }
 
-fn zsh() -> String {
+pub(crate) fn zsh() -> String {
     let mut text = String::from(
         "#compdef no-frills\n\
          # Completion of no-frills for zsh.\n\
@@ -219,7 +219,7 @@ fn zsh_escape(text: &str) -> String {
     text.replace('\'', "'\\''").replace('[', "\\[").replace(']', "\\]").replace(':', "\\:")
 }
 
-fn fish() -> String {
+pub(crate) fn fish() -> String {
     let names: Vec<&str> = commands().map(|command| command.name).collect();
     let mut text = String::from("# Completion of no-frills for fish.\ncomplete -c no-frills -f\n");
     line!(text, "set -l commands {}", names.join(" "));

@@ -432,6 +432,26 @@ pub(crate) static TIMINGS: Flag = Flag {
     help: "print on standard error where the time went (as a table unless given)",
 };
 
+pub(crate) static PREFIX: Flag = Flag {
+    name: "prefix",
+    short: None,
+    takes: Takes::Directory,
+    help: "where to install: DIR/bin, DIR/share/man and so on (/usr/local unless given)",
+};
+
+pub(crate) static DESTDIR: Flag = Flag {
+    name: "destdir",
+    short: None,
+    takes: Takes::Directory,
+    help: "put before every path, for packages (nothing unless given)",
+};
+
+pub(crate) static UNINSTALL: Flag =
+    Flag { name: "uninstall", short: None, takes: Takes::Nothing, help: "remove what was installed there, instead" };
+
+pub(crate) static DRY_RUN: Flag =
+    Flag { name: "dry-run", short: None, takes: Takes::Nothing, help: "do nothing but print the paths" };
+
 pub(crate) static BPF: Flag = Flag {
     name: "bpf",
     short: None,

@@ -61,10 +61,12 @@ fn help_texts() {
         "events",
         "spec",
         "features",
+        "info",
         "check",
         "plan",
         "seccomp",
         "completion",
+        "install",
         "help",
         "restore",
     ] {

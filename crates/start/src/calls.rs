@@ -53,6 +53,7 @@ system_calls! {
     "read" = SYS_read
     "readlink" = SYS_readlink
     "recvmsg" = SYS_recvmsg
+    "rename" = SYS_rename
     "rmdir" = SYS_rmdir
     "sched_yield" = SYS_sched_yield
     "sendmsg" = SYS_sendmsg

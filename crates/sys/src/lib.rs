@@ -7,6 +7,7 @@
 
 mod arch;
 pub mod bpf;
+pub mod calls;
 pub mod capability;
 pub mod limits;
 pub mod lock;

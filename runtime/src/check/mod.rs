@@ -12,8 +12,8 @@
 
 mod distance;
 mod document;
-mod host;
-mod id_maps;
+pub(crate) mod host;
+pub(crate) mod id_maps;
 mod remedy;
 mod repeated;
 mod rootfs;
@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{getegid, geteuid, getuid};
 use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
 use no_frills_sys::capability;
 
@@ -272,7 +272,7 @@ fn attempt(directory: &Path, config: &Config, options: &CreateOptions, errors: &
 
 fn compile(bundle: &Bundle, id: &str, options: &CreateOptions) -> Result<Program> {
     let program = bundle.plan_with(id, options, None)?;
-    if geteuid().is_root() || capability::has_sys_admin().map_err(Error::system("reading the own capabilities"))? {
+    if getuid().is_root() || capability::has_sys_admin().map_err(Error::system("reading the own capabilities"))? {
         return Ok(program);
     }
     Ok(program.unprivileged(Caller { uid: geteuid().as_raw(), gid: getegid().as_raw() })?)
