@@ -37,6 +37,7 @@ mod state;
 mod sysctls;
 mod systemd;
 mod terminals;
+mod users;
 
 use crate::case::Case;
 
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
         net_devices::cases(),
         intel_rdt::cases(),
         terminals::cases(),
+        users::cases(),
         exec::cases(),
         commands::cases(),
         command_line::cases(),

@@ -82,12 +82,9 @@ impl Cgroup {
                 if !there.starts_with(path) || has(&words(path, HANDED_ON)?, controller) {
                     continue;
                 }
-                if !has(&words(path, THERE)?, controller) {
-                    return Err(need.refused(if up == top {
-                        why_not_at_top(path, controller)?
-                    } else {
-                        not_there(path)
-                    }));
+                // Below the top it comes with what is handed on from there.
+                if up == top && !has(&words(path, THERE)?, controller) {
+                    return Err(need.refused(why_not_at_top(path, controller)?));
                 }
                 let is_of_domains = !matches!(controller, "cpu" | "cpuset" | "perf_event" | "pids");
                 // The hierarchy's own root, which has no type, may have processes and hand on.
@@ -242,6 +239,38 @@ fn has(words: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is foreseen of a cgroup that does not exist is what comes of it.
+    #[test]
+    fn what_is_lacking_is_foreseen() {
+        let Ok(hierarchy) = Hierarchy::find() else { return eprintln!("skipped: no cgroup2") };
+        let there = hierarchy.controllers().unwrap();
+        let path = format!("no-frills-test-{}/a/b", std::process::id());
+        let cgroup = Cgroup::new(&hierarchy, Path::new(&path)).unwrap();
+        if cgroup.may_be_made().is_err() {
+            return eprintln!("skipped: not root");
+        }
+        for controller in ["cpuset", "hugetlb", "memory", "pids", "nosuch"] {
+            let file = format!("{controller}.max");
+            let write = |absent| Write {
+                setting: format!("/{controller}"),
+                file: file.clone(),
+                text: String::new(),
+                absent,
+                may_follow_next: false,
+            };
+            let lacking = cgroup.lacks_controllers(&[write(Absent::Refuse)]);
+            // The top is the hierarchy's own root, or that of a namespace, in which there may be processes.
+            let told: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+            if has(&there, controller) {
+                assert!(told.iter().all(|why| why.contains("process(es)")), "{told:?}");
+            } else {
+                assert!(matches!(told.as_slice(), [why] if why.contains(controller)), "{told:?}");
+            }
+            assert!(cgroup.lacks_controllers(&[write(Absent::Skip)]).is_empty());
+        }
+        assert!(!cgroup.path.exists());
+    }
 
     #[test]
     fn where_a_controller_is_bound() {

@@ -9,6 +9,10 @@ use crate::seccomp::seccomp_actions;
 const BY_MESSAGE: &[(&str, &str)] = &[
     ("required, but missing", "add it"),
     ("required: ", "add it"),
+    (
+        "needs a namespace of type \"user\"",
+        "add {\"type\": \"user\"} to linux.namespaces with mappings of the caller's ids (`no-frills spec --rootless` shows them)",
+    ),
     ("needs a new namespace of type", "add one of that type to linux.namespaces, or remove the setting"),
     ("needs a namespace of type", "add one of that type to linux.namespaces, or remove the setting"),
     ("that is not the host's", "add one of that type, without a path, to linux.namespaces, or remove the setting"),
@@ -57,10 +61,6 @@ const BY_MESSAGE: &[(&str, &str)] = &[
     ("the specification has", "write it as the specification has it: other runtimes may refuse it"),
     ("required by the specification", "add it: other runtimes may refuse the bundle without"),
     ("needs CAP_SYS_ADMIN", "call no-frills as root, or add a user namespace"),
-    (
-        "needs a namespace of type \"user\"",
-        "add {\"type\": \"user\"} to linux.namespaces with mappings of the caller's ids (`no-frills spec --rootless` shows them)",
-    ),
     ("ENOENT", "create it, or correct the path"),
     ("ENOTDIR", "correct the path: a part of it is no directory"),
     ("ELOOP", "correct the path: symbolic links in it lead in a circle"),

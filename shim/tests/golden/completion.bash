@@ -7,7 +7,7 @@ _no_frills() {
 	while ((index < COMP_CWORD)); do
 		case ${COMP_WORDS[index]} in
 		--root) root=(--root "${COMP_WORDS[++index]}") ;;
-		'--log'|'--log-format'|'--cgroup-manager'|'--rootless'|'--criu') ((index++)) ;;
+		'--log'|'--log-format'|'--cgroup-manager'|'--rootless') ((index++)) ;;
 		-*) ;;
 		*) command=${COMP_WORDS[index]}; break ;;
 		esac
@@ -24,8 +24,6 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -W 'cgroupfs systemd disabled' -- "$current"); return ;;
 	' --rootless')
 		mapfile -t COMPREPLY < <(compgen -W 'true false auto' -- "$current"); return ;;
-	' --criu')
-		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'run --bundle'|'run -b')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	'run --console-socket')
@@ -114,15 +112,23 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
 	'spec --bundle'|'spec -b')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	'info --format'|'info -f')
+		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
+	'check --format'|'check -f')
+		mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$current"); return ;;
 	'seccomp --bundle'|'seccomp -b')
+		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	'install --prefix')
+		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	'install --destdir')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	case $command in
-	'') words='run create start exec state pause resume kill delete list update ps events spec features plan seccomp completion help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --criu --version --help' ;;
-	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --help' ;;
-	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --help' ;;
-	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
-	exec) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --process --tty --cwd --env --user --additional-gids --cap --no-new-privs --process-label --apparmor --console-socket --pidfd-socket --pid-file --preserve-fds --detach --cgroup --ignore-paused --help' ;;
+	'') words='run create start exec state pause resume kill delete list update ps events spec features info check plan seccomp completion install help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
+	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --timings --help' ;;
+	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --timings --help' ;;
+	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --timings --help' ;;
+	exec) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --process --tty --cwd --env --user --additional-gids --cap --no-new-privs --process-label --apparmor --console-socket --pidfd-socket --pid-file --preserve-fds --detach --cgroup --ignore-paused --timings --help' ;;
 	state) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
 	pause) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
 	resume) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;
@@ -134,12 +140,18 @@ _no_frills() {
 	events) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --stats --interval --help' ;;
 	spec) words='--bundle --rootless --help' ;;
 	features) words='--help' ;;
+	info) words='--format --help' ;;
+	check) words='--format --no-pivot --no-new-keyring --help' ;;
 	plan) words='--json --no-pivot --no-new-keyring --help' ;;
 	seccomp) words='--bundle --bpf --help' ;;
 	completion) words='bash zsh fish --help' ;;
-	help) words='run create start exec state pause resume kill delete list update ps events spec features plan seccomp completion help --help' ;;
+	install) words='--prefix --destdir --uninstall --dry-run --help' ;;
+	help) words='run create start exec state pause resume kill delete list update ps events spec features info check plan seccomp completion install help --help' ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
-	[[ $command != plan ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current")
+	case $command in
+	check|plan|seccomp)
+		mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current") ;;
+	esac
 }
 complete -F _no_frills no-frills

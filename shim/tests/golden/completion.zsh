@@ -23,9 +23,12 @@ _no_frills_commands() {
 		'events:print statistics of a container, and kills for lack of memory, as JSON until it ends'
 		'spec:write a config.json to start from'
 		'features:print what this version supports as JSON'
+		'info:print what this host can do, and what is missing'
+		'check:print all that is wrong with a bundle, and what this host cannot do of it'
 		'plan:print what running a bundle would do, step by step, without doing it'
 		'seccomp:print what the seccomp filter of a bundle does, by action and system call'
 		'completion:print a completion script for a shell'
+		'install:install this program, its manual and its completions'
 		'help:print the help of a command'
 	)
 	_describe command commands
@@ -64,6 +67,7 @@ _no_frills() {
 		'-d[return once the program runs]' \
 		'--keep[do not delete the container when it has exited]' \
 		'--no-subreaper[do not adopt and reap processes that a container without a pid namespace orphans]' \
+		'--timings=-[print on standard error where the time went (as a table unless given)]::word:(table json)' \
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1: :' ;;
@@ -77,11 +81,13 @@ _no_frills() {
 		'--no-pivot[do not use pivot_root, for a root file system on a ramdisk]' \
 		'--no-new-keyring[keep the caller'\''s session keyring]' \
 		'--preserve-fds[pass N file descriptors, from 3 on, to the process]:number:' \
+		'--timings=-[print on standard error where the time went (as a table unless given)]::word:(table json)' \
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1: :' ;;
 	start)
 		_arguments \
+		'--timings=-[print on standard error where the time went (as a table unless given)]::word:(table json)' \
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1:container:_no_frills_containers' ;;
@@ -111,6 +117,7 @@ _no_frills() {
 		'-d[return once the program runs]' \
 		'--cgroup[run the process in this cgroup, which exists below the container'\''s]:text:' \
 		'--ignore-paused[take a paused container too\: the process runs when it is resumed]' \
+		'--timings=-[print on standard error where the time went (as a table unless given)]::word:(table json)' \
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1:container:_no_frills_containers' ;;
@@ -202,6 +209,22 @@ _no_frills() {
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1: :' ;;
+	info)
+		_arguments \
+		'--format[how to print (table unless given)]:word:(table json)' \
+		'-f[how to print (table unless given)]:word:(table json)' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :' ;;
+	check)
+		_arguments \
+		'--format[how to print (table unless given)]:word:(table json)' \
+		'-f[how to print (table unless given)]:word:(table json)' \
+		'--no-pivot[do not use pivot_root, for a root file system on a ramdisk]' \
+		'--no-new-keyring[keep the caller'\''s session keyring]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1:bundle:_directories' ;;
 	plan)
 		_arguments \
 		'--json[print as JSON]' \
@@ -223,11 +246,20 @@ _no_frills() {
 		'--help[print this help]' \
 		'-h[print this help]' \
 		'1:word:(bash zsh fish)' ;;
+	install)
+		_arguments \
+		'--prefix[where to install\: DIR/bin, DIR/share/man and so on (/usr/local unless given)]:directory:_directories' \
+		'--destdir[put before every path, for packages (nothing unless given)]:directory:_directories' \
+		'--uninstall[remove what was installed there, instead]' \
+		'--dry-run[do nothing but print the paths]' \
+		'--help[print this help]' \
+		'-h[print this help]' \
+		'1: :' ;;
 	help)
 		_arguments \
 		'--help[print this help]' \
 		'-h[print this help]' \
-		'1:word:(run create start exec state pause resume kill delete list update ps events spec features plan seccomp completion help)' ;;
+		'1:word:(run create start exec state pause resume kill delete list update ps events spec features info check plan seccomp completion install help)' ;;
 	esac
 }
 compdef _no_frills no-frills
