@@ -15,7 +15,7 @@ apt() {
 
 step "packages"
 missing=
-for tool in cc:gcc c++:g++ busybox:busybox-static ip:iproute2 newuidmap:uidmap patchelf:patchelf strace:strace; do
+for tool in cc:gcc c++:g++ busybox:busybox-static ip:iproute2 newuidmap:uidmap mandoc:mandoc patchelf:patchelf strace:strace; do
     command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool#*:}"
 done
 [ -e /usr/include/seccomp.h ] || missing="$missing libseccomp-dev"
