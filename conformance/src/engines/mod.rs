@@ -19,7 +19,9 @@ use std::process::Command;
 use crate::bundle::Test;
 use crate::cgroup2;
 use crate::expect::Verdict;
+use crate::mountinfo;
 use daemon::Daemon;
+use rustix::mount::UnmountFlags;
 
 /// The engines that cases need (`Case::needs_engine`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,7 @@ pub(crate) fn place(t: &Test) -> PathBuf {
 pub(crate) struct Engines {
     daemons: Vec<Daemon>,
     cgroup_dir: PathBuf,
+    place: PathBuf,
 }
 
 impl Engines {
@@ -88,11 +91,11 @@ impl Engines {
     /// containers in `cgroup`/engines.
     pub(crate) fn start(wanted: &[Engine], runtime: &Path, work: &Path, cgroup: &str) -> Result<Self, String> {
         let cgroup_dir = cgroup2::mount_point()?.join(cgroup.trim_start_matches('/')).join(PLACE);
-        let mut engines = Self { daemons: Vec::new(), cgroup_dir };
+        let place = work.join(PLACE);
+        let mut engines = Self { daemons: Vec::new(), cgroup_dir, place: place.clone() };
         if wanted.is_empty() {
             return Ok(engines);
         }
-        let place = work.join(PLACE);
         let started = engines.start_all(wanted, runtime, work, &place, &format!("{cgroup}/{PLACE}"));
         match started {
             Ok(()) => Ok(engines),
@@ -114,6 +117,7 @@ impl Engines {
     ) -> Result<(), String> {
         fs::create_dir_all(place).map_err(|e| format!("making {}: {e}", place.display()))?;
         fs::create_dir_all(&self.cgroup_dir).map_err(|e| format!("making {}: {e}", self.cgroup_dir.display()))?;
+        hand_on_memory(&self.cgroup_dir)?;
         self.daemons.push(images::registry(place, &self.cgroup_dir)?);
         images::busybox(work, place)?;
         images::redis(work, place)?;
@@ -138,6 +142,7 @@ impl Engines {
         for daemon in self.daemons.into_iter().rev() {
             problems.extend(daemon.stop().err());
         }
+        unmount(&self.place)?;
         let mut cgroups = cgroup2::below(&self.cgroup_dir);
         cgroups.push(self.cgroup_dir);
         for cgroup in cgroups.iter().filter(|dir| dir.exists()) {
@@ -158,6 +163,29 @@ fn name_servers() -> Result<(), String> {
         return Ok(());
     }
     fs::write(path, "nameserver 127.0.0.1\n").map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Hands the memory controller, where cgroup v2 has it, on to the daemons' cgroup: Docker looks there whether swap can be limited.
+fn hand_on_memory(dir: &Path) -> Result<(), String> {
+    for dir in dir.parent().into_iter().chain([dir]) {
+        let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+        if controllers.split_whitespace().any(|name| name == "memory") {
+            let path = dir.join("cgroup.subtree_control");
+            fs::write(&path, "+memory").map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Unmounts what daemons have left mounted in their place, and tells: it is theirs, for no runtime mounts anything there.
+fn unmount(place: &Path) -> Result<(), String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
+    for mount in mountinfo::parse(&text).iter().rev().filter(|mount| Path::new(&mount.point).starts_with(place)) {
+        eprintln!("conformance: a daemon has left a mount ({}) on {}", mount.fs_type, mount.point);
+        rustix::mount::unmount(mount.point.as_str(), UnmountFlags::DETACH)
+            .map_err(|e| format!("umount {}: {e}", mount.point))?;
+    }
+    Ok(())
 }
 
 /// Removes what the case has left in the engines it needs.

@@ -37,7 +37,7 @@ struct Project<'t> {
 }
 
 impl<'t> Project<'t> {
-    fn new(t: &'t Test, services: Value) -> Verdict<Self> {
+    fn new(t: &'t Test, services: &Value) -> Verdict<Self> {
         let docker = Docker::of(t);
         let (file, name) = (t.path("compose.yaml"), docker.name("project"));
         let mut project = json!({"services": services, "networks": {"default": {"labels": [label(t)]}}});
@@ -79,7 +79,7 @@ fn up(t: &Test) -> Verdict {
     let serves = "rm -f /ready; sleep 0.3; touch /ready; while :; do echo answer | nc -l -p 8080 >/dev/null; done";
     let project = Project::new(
         t,
-        json!({
+        &json!({
             "server": {
                 "command": ["sh", "-c", serves],
                 "healthcheck": {"test": ["CMD", "test", "-e", "/ready"], "interval": "100ms", "retries": 100},
@@ -106,7 +106,7 @@ fn up(t: &Test) -> Verdict {
 }
 
 fn scale(t: &Test) -> Verdict {
-    let project = Project::new(t, json!({"worker": {"command": ["sleep", "1000"]}}))?;
+    let project = Project::new(t, &json!({"worker": {"command": ["sleep", "1000"]}}))?;
     for count in [3, 1] {
         project.ok(&["up", "--detach", "--scale", &format!("worker={count}")])?;
         same("workers", project.running("worker")?, count)?;
@@ -115,7 +115,7 @@ fn scale(t: &Test) -> Verdict {
 }
 
 fn run_exec(t: &Test) -> Verdict {
-    let project = Project::new(t, json!({"one": {"command": ["sh", "-c", "echo started; exec sleep 1000"]}}))?;
+    let project = Project::new(t, &json!({"one": {"command": ["sh", "-c", "echo started; exec sleep 1000"]}}))?;
     project.call(&["run", "--rm", "-T", "one", "sh", "-c", "exit 9"])?.exits(9)?;
     project.ok(&["up", "--detach"])?;
     same("exec", project.ok(&["exec", "-T", "one", "cat", "/proc/1/comm"])?.as_str(), "sleep")?;
@@ -138,7 +138,7 @@ fn settings(t: &Test) -> Verdict {
     fs::write(&conf, "configured\n")?;
     let project = Project::new(
         t,
-        json!({
+        &json!({
             "one": {
                 "command": ["sh", "-c", script],
                 "user": "77:88",
@@ -171,11 +171,11 @@ fn completed(t: &Test) -> Verdict {
             },
         })
     };
-    let project = Project::new(t, services("exit 0"))?;
+    let project = Project::new(t, &services("exit 0"))?;
     project.ok(&["up", "--detach"])?;
     same("second", project.running("second")?, 1)?;
     project.down()?;
-    let project = Project::new(t, services("exit 3"))?;
+    let project = Project::new(t, &services("exit 3"))?;
     let output = project.call(&["up", "--detach"])?.exits(1)?;
     contains("why", &output.stderr()?, "exit 3")?;
     same("second", project.running("second")?, 0)?;
