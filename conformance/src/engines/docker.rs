@@ -433,7 +433,8 @@ impl<'t> OwnDaemon<'t> {
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(e) => return fail(format!("umount {}: {e}", data.display())),
         }
-        for name in [CONTAINERS, DAEMONS] {
+        // BuildKit's is of Docker's making, and a runtime may leave it.
+        for name in [&format!("{CONTAINERS}/buildkit"), CONTAINERS, DAEMONS] {
             match fs::remove_dir(self.docker.test.cgroup_dir().join(name)) {
                 // A runtime may remove what it has made and nothing is in any more.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
