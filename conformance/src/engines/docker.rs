@@ -208,6 +208,11 @@ impl Container<'_> {
         self.docker.ok(&[&["exec", &self.name], args].concat())
     }
 
+    /// Makes the file that the container waits for to end. Its status says nothing: the end of the container may end it too.
+    pub(crate) fn touch(&self, path: &str) -> Verdict {
+        self.docker.call(&["exec", &self.name, "touch", path]).map(drop)
+    }
+
     /// `docker exec FLAGS NAME sh -c SCRIPT`.
     pub(crate) fn exec_sh(&self, flags: &[&str], script: &str) -> Verdict<String> {
         self.docker.ok(&[&["exec"], flags, &[&self.name, "sh", "-c", script]].concat())

@@ -230,7 +230,7 @@ fn logs_follow(t: &Test) -> Verdict {
     )?;
     let mut log = docker.piped(&["logs", "--follow", &c.name])?;
     same("first", log.lines.next()?.as_str(), "first")?;
-    c.exec(&["touch", "/go"])?;
+    c.touch("/go")?;
     same("last", log.lines.next()?.as_str(), "last")?;
     same("the end", log.lines.next()?.as_str(), "")?;
     same("status of logs -f", log.ended()?, 0)
@@ -339,7 +339,7 @@ fn wait(t: &Test) -> Verdict {
     let other = docker.container("other", &[], &["sh", "-c", "while ! test -e /go; do sleep 0.05; done; exit 12"])?;
     let mut waiting = docker.piped(&["wait", &one.name, &other.name])?;
     same("one", waiting.lines.next()?.as_str(), "11")?;
-    other.exec(&["touch", "/go"])?;
+    other.touch("/go")?;
     same("other", waiting.lines.next()?.as_str(), "12")?;
     same("status of wait", waiting.ended()?, 0)
 }
@@ -364,7 +364,7 @@ fn events(t: &Test) -> Verdict {
     let format = ["--format", "{{.Action}} {{.Actor.Attributes.exitCode}}"];
     let mut seen = docker.piped(&[&["events", "--since", "0"][..], &filters, &format].concat())?;
     let c = docker.container("c", &[], &["sh", "-c", "while ! test -e /go; do sleep 0.05; done; exit 9"])?;
-    c.exec(&["touch", "/go"])?;
+    c.touch("/go")?;
     c.waited()?;
     c.verb(&["rm"])?;
     let mut told = Vec::new();
@@ -431,7 +431,7 @@ fn always(t: &Test) -> Verdict {
     let script = "rm -f /end; echo run; while ! test -e /end; do sleep 0.05; done";
     let c = docker.container("c", &["--restart", "always"], &["sh", "-c", script])?;
     c.says("run")?;
-    c.exec(&["touch", "/end"])?;
+    c.touch("/end")?;
     c.becomes("{{.RestartCount}} {{.State.Status}}", "1 running")?;
     c.verb(&["stop", "--time", "0"])?;
     c.is("{{.RestartCount}} {{.State.Status}}", "1 exited")

@@ -101,7 +101,7 @@ fn daemon_killed(t: &Test) -> Verdict {
     own.up()?;
     let c = own.docker.existing(&name);
     c.is("{{.State.Status}} {{.State.Pid}}", &format!("running {pid}"))?;
-    c.exec(&["touch", "/end"])?;
+    c.touch("/end")?;
     c.becomes("{{.State.Status}} {{.State.ExitCode}}", "exited 43")?;
     // And new ones can be made.
     same("another", own.docker.sh(&[], "echo made")?.as_str(), "made")?;

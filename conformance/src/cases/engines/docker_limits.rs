@@ -87,7 +87,7 @@ fn oom(t: &Test) -> Verdict {
         &["sh", "-c", "tail /dev/zero; echo $?; while ! test -e /go; do sleep 0.05; done"],
     )?;
     c.says("137")?;
-    c.exec(&["touch", "/go"])?;
+    c.touch("/go")?;
     c.waited()?;
     let c = docker.container("first", &flags, &["tail", "/dev/zero"])?;
     same("status", c.waited()?.as_str(), "137")?;
