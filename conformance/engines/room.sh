@@ -74,8 +74,8 @@ exec unshare --mount --net --pid --fork --kill-child --uts --ipc --propagation p
 	ln -s /project/target/peers "$root$peers"
 	hostname room
 	printf "127.0.0.1 localhost room\n::1 localhost\n" >"$root/etc/hosts"
-	# Containers get a copy; nobody can be asked.
-	: >"$root/etc/resolv.conf"
+	# Containers get a copy, and some engines insist on a name; nobody can be asked.
+	echo "nameserver 127.0.0.1" >"$root/etc/resolv.conf"
 	ip link set lo up
 	cd "$root/project"
 	pivot_root "$root" "$root/mnt"

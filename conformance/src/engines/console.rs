@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Child, Command};
 use std::time::Instant;
 
-use crate::bundle::{PATIENCE, bare, code};
+use crate::bundle::{bare, code, patience};
 use crate::expect::{Verdict, fail};
 use crate::terminal;
 
@@ -45,7 +45,7 @@ impl Console {
 
     /// Waits for the end of the command: its exit status.
     pub(crate) fn ends(mut self) -> Verdict<i32> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(code(status));

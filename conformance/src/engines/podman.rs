@@ -208,9 +208,10 @@ impl<'t> Podman<'t> {
 
     /// Gives a file to the user who runs it.
     pub(crate) fn give(&self, path: &Path) -> Verdict {
-        Ok(if self.who.is_user() {
-            chown(path, Some(USER), Some(USER))?
-        })
+        if self.who.is_user() {
+            chown(path, Some(USER), Some(USER))?;
+        }
+        Ok(())
     }
 
     /// A program as the one who runs Podman has it: with its configuration, in its place.

@@ -139,9 +139,10 @@ fn start(t: &Test) -> Verdict {
     c.gets("containers delete", &[&id])?;
     // Where containers are that name no cgroup: a runtime may leave it, for others.
     let parent = t.cgroup_mount.join("conformance");
-    Ok(if parent.exists() {
-        fs::remove_dir(parent)?
-    })
+    if parent.exists() {
+        fs::remove_dir(parent)?;
+    }
+    Ok(())
 }
 
 fn exec(t: &Test) -> Verdict {
