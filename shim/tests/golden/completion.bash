@@ -7,7 +7,7 @@ _no_frills() {
 	while ((index < COMP_CWORD)); do
 		case ${COMP_WORDS[index]} in
 		--root) root=(--root "${COMP_WORDS[++index]}") ;;
-		'--log'|'--log-format'|'--cgroup-manager'|'--rootless') ((index++)) ;;
+		'--log'|'--log-format'|'--cgroup-manager'|'--rootless'|'--criu') ((index++)) ;;
 		-*) ;;
 		*) command=${COMP_WORDS[index]}; break ;;
 		esac
@@ -24,6 +24,8 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -W 'cgroupfs systemd disabled' -- "$current"); return ;;
 	' --rootless')
 		mapfile -t COMPREPLY < <(compgen -W 'true false auto' -- "$current"); return ;;
+	' --criu')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'run --bundle'|'run -b')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	'run --console-socket')
@@ -124,7 +126,7 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	case $command in
-	'') words='run create start exec state pause resume kill delete list update ps events spec features info check plan seccomp completion install help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --version --help' ;;
+	'') words='run create start exec state pause resume kill delete list update ps events spec features info check plan seccomp completion install help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --criu --version --help' ;;
 	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --timings --help' ;;
 	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --timings --help' ;;
 	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --timings --help' ;;
