@@ -81,7 +81,7 @@ fn check_values(values: &Values) -> Vec<OsString> {
         match flag.takes {
             Takes::Nothing => assert!(value == "true" || value == "false"),
             Takes::Number(_) => assert!(value.to_str().is_some_and(|text| text.parse::<u32>().is_ok())),
-            Takes::Choice(words) => assert!(words.iter().any(|word| value == *word)),
+            Takes::Choice(words) | Takes::Optional(words) => assert!(words.iter().any(|word| value == *word)),
             Takes::Text(_) | Takes::File | Takes::Directory => {}
         }
         let mut word = OsString::from(format!("--{}=", flag.name));
