@@ -1,7 +1,7 @@
 //! `check`: all that is wrong with a bundle, at once, and what this host cannot do of it.
 //!
 //! Nothing here knows a rule of the configuration a second time. The readers, the compiler and the questions to the host are those
-//! of create, which end at the first error. Here each error is noted, what it names is taken out of the document ([`Document`]),
+//! of create, which end at the first error. Here each error is noted, what it names is taken out of the document (`Document`),
 //! or put right where that is obvious, and all is done again, until nothing is left to be refused.
 //!
 //! To that comes what create does not ask before it makes something (`host`, `rootfs`), and what it passes over in silence, as the
