@@ -79,6 +79,13 @@ fn without_mount_namespace_cases() -> Vec<Case> {
             .known_failure(Kind::Runc, "as above")
             .known_failure(Kind::Crun, "1.28 runs it in the host's root"),
         case(
+            "rootfs/no-mount-namespace-hooks",
+            "hooks and exec work, also without any namespace of its own",
+            no_namespace_hooks,
+        )
+        .known_failure(Kind::Runc, "as above")
+        .known_failure(Kind::Crun, "1.28 demands mounts, and runs exec in the host's root"),
+        case(
             "rootfs/no-mount-namespace-refused",
             "what cannot be had without a mount namespace is refused, and the host's mounts stay as they are",
             no_namespace_refused,
@@ -360,6 +367,22 @@ fn no_namespace_exec(t: &Test) -> Verdict {
     let output = b.verb("exec", &["sh", "-c", "cat /mark; pwd; ls /; echo x >/made"])?.exits(0)?;
     output.prints("here\n/\nbin\ndev\netc\nmark\nproc\nroot\nsys\ntmp\nusr\nvar\n")?;
     check(b.rootfs("made").exists(), || "the file was not made in the root".to_owned())
+}
+
+/// Whoever joins such a container finds nothing to join, and what its init waited for is done.
+fn no_namespace_hooks(t: &Test) -> Verdict {
+    let hook = json!([{"path": "/bin/true"}]);
+    for namespaces in [json!([{"type": "uts"}]), json!([])] {
+        let b = bare(t)?.remove("/hostname").set("/linux/namespaces", namespaces).with_file("mark", "here\n", 0o644)?;
+        let b = ["createRuntime", "createContainer", "startContainer"]
+            .into_iter()
+            .fold(b.idle(), |b, moment| b.set(&format!("/hooks/{moment}"), hook.clone()));
+        b.create()?;
+        b.start_idle()?;
+        b.verb("exec", &["cat", "/mark"])?.exits(0)?.prints("here\n")?;
+        b.kill_and_delete()?;
+    }
+    Ok(())
 }
 
 fn no_namespace_refused(t: &Test) -> Verdict {

@@ -33,13 +33,17 @@ fn join_with_host_in_view(steps: &mut Builder<'_>) -> Forks {
     steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
     let source = steps.source(Pointer::NAMESPACES, SourceKind::Container);
     let joined = |kinds: u64, mode| Step::JoinNamespaces { source, kinds: kinds as u32, mode };
-    steps.push(Pointer::NAMESPACES, &joined(others, if user == 0 { join::MUST } else { join::MAY }));
+    if others != 0 {
+        steps.push(Pointer::NAMESPACES, &joined(others, if user == 0 { join::MUST } else { join::MAY }));
+    }
     steps.push(Pointer::NO_SETTING, &Step::UseCurrentRoot {});
     let bundle = steps.options.bundle.to_string_lossy();
     steps.push(Pointer::NO_SETTING, &Step::ChangeDirectory { path: text(&bundle) });
     if user != 0 {
         steps.push(Pointer::NAMESPACES, &joined(user, join::MUST));
-        steps.push(Pointer::NAMESPACES, &joined(others, join::IF_REFUSED));
+        if others != 0 {
+            steps.push(Pointer::NAMESPACES, &joined(others, join::IF_REFUSED));
+        }
         steps.push(Pointer::NAMESPACES, &Step::BecomeRoot {});
     }
     if own & namespace::PID != 0 { Forks::Last } else { Forks::No }

@@ -340,7 +340,10 @@ pub(crate) fn compile_exec(config: &Config, process: &Process, options: &Compile
     let forks = if own & namespace::PID != 0 { Forks::Last } else { Forks::No };
     steps.push(Pointer::NAMESPACES, &Step::SetUndumpable {});
     let source = steps.source(Pointer::NAMESPACES, SourceKind::Container);
-    steps.push(Pointer::NAMESPACES, &Step::JoinNamespaces { source, kinds: own as u32, mode: join::MUST });
+    // One without namespaces of its own may be joined in none.
+    if own != 0 {
+        steps.push(Pointer::NAMESPACES, &Step::JoinNamespaces { source, kinds: own as u32, mode: join::MUST });
+    }
     // Those that it shares with who made it are ours too, mostly; if not, and we may, they are joined.
     let inherited = INHERITABLE & !own;
     if inherited != 0 {
@@ -695,13 +698,16 @@ impl<'a> Builder<'a> {
     }
 
     fn enter_root(&mut self) {
-        if syncs(self.config) {
-            self.push(Pointer::to("/hooks"), &Step::Sync {});
-        }
-        if syncs(self.config) && self.has_mounts() {
-            self.push(Pointer::to("/root/path"), &Step::MoveRoot {});
-        } else if !self.config.linux.net_devices.is_empty() {
-            self.push(Pointer::to("/linux/netDevices"), &Step::Sync {});
+        // Who joins a container comes when all that its init waited for was done.
+        if !self.is_exec {
+            if syncs(self.config) {
+                self.push(Pointer::to("/hooks"), &Step::Sync {});
+                if self.has_mounts() {
+                    self.push(Pointer::to("/root/path"), &Step::MoveRoot {});
+                }
+            } else if !self.config.linux.net_devices.is_empty() {
+                self.push(Pointer::to("/linux/netDevices"), &Step::Sync {});
+            }
         }
         let step = if self.options.no_pivot || !self.has_mounts() { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);
