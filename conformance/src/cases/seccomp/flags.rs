@@ -113,7 +113,8 @@ fn is_logged(b: Bundle, code: &str) -> Verdict {
             match rustix::io::read(&log, &mut line) {
                 Ok(length) => {
                     let line = String::from_utf8_lossy(line.get(..length).unwrap_or_default()).into_owned();
-                    if line.contains(&format!("comm=\"{name}\"")) {
+                    // Not comm, which is cut.
+                    if line.contains(&format!("exe=\"/bin/{name}\"")) {
                         contains("the log", &line, &format!("syscall={} ", libc::SYS_getsid))?;
                         contains("the log", &line, &format!("code={code}"))?;
                         return Ok(true);
