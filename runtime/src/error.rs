@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use no_frills_sys::calls;
 
 use crate::config::ConfigError;
 use crate::state::Status;
@@ -300,28 +301,6 @@ impl fmt::Display for Explained {
     }
 }
 
-/// Since when Linux has the calls that not every kernel in use has, or that old filters do not know
-/// (docs/kernel-features.md).
-const SINCE: [(&str, &str); 17] = [
-    ("clone3", "5.7"),
-    ("close_range", "5.9"),
-    ("execveat", "3.19"),
-    ("faccessat2", "5.8"),
-    ("fsconfig", "5.2"),
-    ("fsmount", "5.2"),
-    ("fsopen", "5.2"),
-    ("fspick", "5.2"),
-    ("memfd_create", "3.17"),
-    ("mount_setattr", "5.12"),
-    ("move_mount", "5.2"),
-    ("open_tree", "5.2"),
-    ("openat2", "5.6"),
-    ("pidfd_getfd", "5.6"),
-    ("pidfd_open", "5.3"),
-    ("pidfd_send_signal", "5.1"),
-    ("statx", "4.11"),
-];
-
 /// What a call answered; when it is missing, also what has it.
 struct Answer<'a> {
     call: &'a str,
@@ -333,8 +312,8 @@ impl fmt::Display for Answer<'_> {
         let Answer { call, errno } = *self;
         // An older clone3 takes what it does not know for too long an argument.
         let is_missing = errno == Errno::ENOSYS || (call, errno) == ("clone3", Errno::E2BIG);
-        match SINCE.iter().find(|(known, _)| is_missing && *known == call) {
-            Some((_, version)) => {
+        match calls::since(call).filter(|_| is_missing) {
+            Some(version) => {
                 let words = errno.desc().to_lowercase();
                 write!(out, "{errno:?} ({words}; {call} needs Linux {version}, and no seccomp filter that hides it)")
             }

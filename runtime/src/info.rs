@@ -116,56 +116,55 @@ fn caller() -> Section {
     section
 }
 
-/// What newer kernels have (docs/kernel-features.md): call, version, what it is for, and whether containers can be made without.
-const ABOVE_THE_FLOOR: [(&str, &str, &str); 3] = [
+/// Calls that some kernels in use lack (docs/kernel-features.md), and what cannot be done without.
+const ABOVE_THE_FLOOR: [(&str, &str); 3] = [
     (
         "mount_setattr",
-        "5.12",
         "id-mapped mounts, tmpcopyup and recursive attributes such as rro are errors; the rest goes by mount(2)",
     ),
-    ("open_tree_attr", "6.15", "readonlyPaths take two calls instead of one"),
-    ("pidfd_getfd", "5.6", "seccomp filters with SCMP_ACT_NOTIFY are errors"),
+    ("open_tree_attr", "readonlyPaths take two calls instead of one"),
+    ("pidfd_getfd", "seccomp filters with SCMP_ACT_NOTIFY are errors"),
 ];
 
 /// Without one of these there are no containers.
-const FLOOR: [(&str, &str); 14] = [
-    ("clone3", "5.7"),
-    ("close_range", "5.9"),
-    ("execveat", "3.19"),
-    ("faccessat2", "5.8"),
-    ("fsconfig", "5.2"),
-    ("fsmount", "5.2"),
-    ("fsopen", "5.2"),
-    ("fspick", "5.2"),
-    ("memfd_create", "3.17"),
-    ("move_mount", "5.2"),
-    ("open_tree", "5.2"),
-    ("openat2", "5.6"),
-    ("pidfd_open", "5.3"),
-    ("pidfd_send_signal", "5.1"),
+const FLOOR: [&str; 14] = [
+    "clone3",
+    "close_range",
+    "execveat",
+    "faccessat2",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "memfd_create",
+    "move_mount",
+    "open_tree",
+    "openat2",
+    "pidfd_open",
+    "pidfd_send_signal",
 ];
+
+/// What helps where a call is missing.
+fn remedy_for(call: &str) -> String {
+    let since = calls::since(call).unwrap_or_default();
+    format!("use Linux {since} or later, without a seccomp filter that hides {call}")
+}
 
 fn kernel() -> Section {
     let mut section = Section::new("kernel");
     section.has("release", read("/proc/sys/kernel/osrelease").unwrap_or_default());
     section.has("machine", std::env::consts::ARCH);
-    let missing: Vec<_> = FLOOR.iter().filter(|(call, _)| calls::is_there(call) == Some(false)).collect();
-    for (call, since) in &missing {
-        let remedy = format!("use Linux {since} or later, or take away the seccomp filter that hides it");
-        section.lacks(*call, "missing", "no container can be made", remedy);
+    let missing: Vec<_> = FLOOR.iter().filter(|call| calls::is_there(call) == Some(false)).collect();
+    for call in &missing {
+        section.lacks(**call, "missing", "no container can be made", remedy_for(call));
     }
     if missing.is_empty() {
         section.has("needed calls", format!("all {}", FLOOR.len()));
     }
-    for (call, since, consequence) in ABOVE_THE_FLOOR {
+    for (call, consequence) in ABOVE_THE_FLOOR {
         match calls::is_there(call) {
             Some(true) => section.has(call, "there"),
-            _ => section.lacks(
-                call,
-                "missing",
-                consequence,
-                format!("use Linux {since} or later, without a seccomp filter that hides it"),
-            ),
+            _ => section.lacks(call, "missing", consequence, remedy_for(call)),
         }
     }
     match read("/proc/sys/vm/memfd_noexec").as_deref() {
@@ -477,4 +476,16 @@ fn limits() -> Section {
         }
     }
     section
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_a_version() {
+        let above = ABOVE_THE_FLOOR.map(|(call, _)| call);
+        let unknown: Vec<_> = FLOOR.iter().chain(&above).filter(|call| calls::since(call).is_none()).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
 }
