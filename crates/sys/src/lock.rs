@@ -146,7 +146,7 @@ mod tests {
         let child = exclusive_by_child(&one).unwrap();
         pidfd::send_signal(&child.pidfd, libc::SIGKILL).unwrap();
         assert_eq!(pidfd::reap(&child.pidfd), Ok(Exit::Signal(libc::SIGKILL)));
-        drop(other);
+        unlock(&other).unwrap();
         assert!(try_exclusive(&one).unwrap());
         std::fs::remove_file(&path).unwrap();
     }
