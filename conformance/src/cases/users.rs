@@ -22,6 +22,10 @@ pub(crate) fn cases() -> Vec<Case> {
             all_at_once,
         ),
         case("check/host", "what the host lacks is an error with its place, and so it is to create or start", host),
+        case("check/nodes", "a memory policy for nodes that are not there", nodes),
+        case("check/cpuset", "processors and nodes that there can never be", cpuset).needs_controllers(&["cpuset"]),
+        case("check/affinity", "processors that are not there are warnings, and so exec has it, or it fails", affinity),
+        case("check/limits", "a hard limit above that of a caller who may not raise it", limits),
         case("check/rootfs", "a program, a working directory, a hook that are not in the rootfs", rootfs),
         case(
             "check/warnings",
@@ -214,6 +218,15 @@ fn host(t: &Test) -> Verdict {
             "/linux/resources/hugepageLimits/0/pageSize".to_owned(),
         ),
         ("/linux/resources/unified", json!({"nosuch.max": "1"}), "/linux/resources/unified/nosuch.max".to_owned()),
+        ("/process/scheduler", json!({"policy": "SCHED_ISO"}), "/process/scheduler/policy".to_owned()),
+        (
+            "/process/rlimits",
+            json!([
+                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                {"type": "RLIMIT_NOFILE", "soft": 1, "hard": beyond("/proc/sys/fs/nr_open")?},
+            ]),
+            "/process/rlimits/1".to_owned(),
+        ),
     ];
     let has_selinux = fs::read_to_string("/proc/filesystems")?.contains("selinuxfs");
     let has_resctrl = fs::read_to_string("/proc/self/mountinfo")?.contains(" - resctrl ");
@@ -243,6 +256,96 @@ fn host(t: &Test) -> Verdict {
         b.is_gone()?;
     }
     Ok(())
+}
+
+/// One more than the last number of a file.
+fn beyond(file: &str) -> Verdict<u64> {
+    let text = fs::read_to_string(file)?;
+    let last = text.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u64>().ok());
+    Ok(some("a number", last)? + 1)
+}
+
+/// The report has an error there, and create or start refuses the bundle.
+fn is_refused(t: &Test, b: &Bundle, place: &str) -> Verdict {
+    let report = Report::of(t, b)?;
+    report.has("error", &[place])?;
+    contains("the remedy", report.about(place)?.1, "choose among")?;
+    b.run()?.refuses(t, place.rsplit_once('/').unwrap_or_default().0, &[])?;
+    b.is_gone()
+}
+
+fn nodes(t: &Test) -> Verdict {
+    // Of a kernel without NUMA there is nothing to be told.
+    let Ok(there) = fs::read_to_string("/sys/devices/system/node/has_memory") else { return Ok(()) };
+    let with = |nodes: &str, flags: Value| -> Verdict<Bundle<'_>> {
+        let policy = json!({"mode": "MPOL_BIND", "nodes": nodes, "flags": flags});
+        Ok(t.bundle()?.args(&["true"]).set("/linux/memoryPolicy", policy))
+    };
+    is_refused(t, &with("63", json!([]))?, "/linux/memoryPolicy/nodes")?;
+    // One that is there is enough; relative ones are counted among those that are.
+    for (nodes, flags) in
+        [(format!("{},63", there.trim()), json!([])), ("63".to_owned(), json!(["MPOL_F_RELATIVE_NODES"]))]
+    {
+        let b = with(&nodes, flags)?;
+        Report::of(t, &b)?.has("error", &[])?;
+        b.run()?.exits(0)?;
+        b.is_gone()?;
+    }
+    Ok(())
+}
+
+fn cpuset(t: &Test) -> Verdict {
+    for (name, kind) in [("cpus", "cpu"), ("mems", "node")] {
+        let first = beyond(&format!("/sys/devices/system/{kind}/possible"))?;
+        let with = |number: u64| -> Verdict<Bundle<'_>> {
+            Ok(t.bundle()?.args(&["true"]).set("/linux/resources/cpu", json!({name: number.to_string()})))
+        };
+        is_refused(t, &with(first)?, &format!("/linux/resources/cpu/{name}"))?;
+        let b = with(first - 1)?;
+        Report::of(t, &b)?.has("error", &[])?;
+        b.run()?.exits(0)?;
+        b.is_gone()?;
+    }
+    Ok(())
+}
+
+fn affinity(t: &Test) -> Verdict {
+    let first = beyond("/sys/devices/system/cpu/online")?;
+    for (name, status) in [("initial", 0), ("final", 255)] {
+        let place = format!("/process/execCPUAffinity/{name}");
+        let b = t.bundle()?.set("/process/execCPUAffinity", json!({name: first.to_string()})).idle();
+        let report = Report::of(t, &b)?;
+        report.has("warning", &[&place])?;
+        report.has("error", &[])?;
+        b.create()?.exits(0)?;
+        b.start()?.exits(0)?;
+        let output = b.verb("exec", &["true"])?.exits(status)?;
+        contains("the message", &output.stderr()?, &place)?;
+        b.delete_force()?.exits(0)?;
+        b.is_gone()?;
+    }
+    Ok(())
+}
+
+fn limits(t: &Test) -> Verdict {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
+    let effective = some("capabilities", effective.and_then(|set| u64::from_str_radix(set, 16).ok()))?;
+    let may_raise = effective & 1 << 24 != 0;
+    let text = fs::read_to_string("/proc/self/limits")?;
+    let most = text.lines().find_map(|line| line.strip_prefix("Max pending signals"));
+    let most = some("a limit", most.and_then(|rest| rest.split_whitespace().nth(1)))?;
+    let Ok(most) = most.parse::<u64>() else { return Ok(()) };
+    let limit = |hard| json!([{"type": "RLIMIT_SIGPENDING", "soft": 1, "hard": hard}]);
+    let b = t.bundle()?.args(&["true"]).set("/process/rlimits", limit(most + 1));
+    let expected: &[&str] = if may_raise { &[] } else { &["/process/rlimits/0"] };
+    Report::of(t, &b)?.has("error", expected)?;
+    b.run()?.exits(if may_raise { 0 } else { 1 })?;
+    b.is_gone()?;
+    let b = t.bundle()?.args(&["true"]).set("/process/rlimits", limit(most));
+    Report::of(t, &b)?.has("error", &[])?;
+    b.run()?.exits(0)?;
+    b.is_gone()
 }
 
 fn rootfs(t: &Test) -> Verdict {

@@ -13,7 +13,7 @@ use no_frills_sys::{capability, netlink::Netlink};
 
 use super::distance::nearest;
 use super::document::Document;
-use super::{Report, id_maps};
+use super::{Report, id_maps, machine};
 use crate::compile::Program;
 use crate::config::{Config, Moment, NAMESPACES, escape, mount_options, namespace};
 use crate::error::Explained;
@@ -44,6 +44,7 @@ pub(super) fn check(found: &Found<'_>, report: &mut Report) {
     seccomp(found, report);
     apparmor(found, report);
     overlong(found, report);
+    machine::check(found, report);
 }
 
 /// The kernel's name of a namespace in `/proc/PID/ns`, and that of its limit in `/proc/sys/user`.

@@ -14,6 +14,7 @@ mod distance;
 mod document;
 pub(crate) mod host;
 pub(crate) mod id_maps;
+mod machine;
 mod remedy;
 mod repeated;
 mod rootfs;

@@ -11,7 +11,7 @@ mod linux;
 mod memory;
 mod mounts;
 mod net_devices;
-mod number_list;
+pub(crate) mod number_list;
 mod path;
 mod process;
 mod reader;

@@ -13,6 +13,18 @@ impl NumberSet {
         self.words.is_empty()
     }
 
+    /// Whether there is a number that is in both.
+    pub(crate) fn meets(&self, other: &NumberSet) -> bool {
+        self.words.iter().zip(&other.words).any(|(one, other)| one & other != 0)
+    }
+
+    /// The smallest number that the other set does not have.
+    pub(crate) fn first_beyond(&self, other: &NumberSet) -> Option<u32> {
+        let others = other.words.iter().copied().chain(std::iter::repeat(0));
+        let mut lacking = (0..).zip(self.words.iter().zip(others).map(|(one, other)| one & !other));
+        lacking.find(|(_, word)| *word != 0).map(|(index, word): (u32, u32)| index * 32 + word.trailing_zeros())
+    }
+
     /// The bits, little-endian, in an even number of words: what the kernel takes as an array of `unsigned long`.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let padding = self.words.len() % 2;
@@ -32,8 +44,12 @@ impl NumberSet {
 
 /// Reads a list in which no number is above `max`; an empty text is an empty set.
 pub(super) fn read(node: &Node<'_, '_>, max: u32) -> Result<NumberSet> {
+    parse(node.text()?, max).map_err(|reason| node.error(reason))
+}
+
+/// Like [`read`], of a text; the error says what is wrong with it.
+pub(crate) fn parse(text: &str, max: u32) -> std::result::Result<NumberSet, String> {
     let mut set = NumberSet::default();
-    let text = node.text()?;
     if text.trim().is_empty() {
         return Ok(set);
     }
@@ -41,13 +57,13 @@ pub(super) fn read(node: &Node<'_, '_>, max: u32) -> Result<NumberSet> {
         let range = range.trim();
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (Some(first), Some(last)) = (number(first), number(last)) else {
-            return Err(node.error(format!("{range:?} is no number and no range such as 0-3")));
+            return Err(format!("{range:?} is no number and no range such as 0-3"));
         };
         if first > last {
-            return Err(node.error(format!("the range {range} ends before it begins")));
+            return Err(format!("the range {range} ends before it begins"));
         }
         if last > max {
-            return Err(node.error(format!("{last} is more than {max}")));
+            return Err(format!("{last} is more than {max}"));
         }
         (first..=last).for_each(|number| set.insert(number));
     }
