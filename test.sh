@@ -6,7 +6,8 @@ cd "$(dirname "$0")"
 # For cargo: a network that fails now and then.
 export CARGO_NET_RETRY=10
 
-step() { printf '\n== %s\n' "$*"; }
+begin=$(date +%s)
+step() { printf '\n== %s (%d s)\n' "$*" $(($(date +%s) - begin)); }
 
 # The machine's own apt may be at work, and mirrors may not answer at once.
 apt() {
