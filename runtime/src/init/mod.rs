@@ -15,33 +15,34 @@
 //!                             <----   end of file: it has executed its program | Failed
 //! ```
 
+mod child;
+mod failure;
+mod sources;
+
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::libc::O_PATH;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use no_frills_plan::{Kind, MESSAGE_MAX, Message, Step, call};
+use no_frills_plan::{Kind, MESSAGE_MAX, Message};
 use no_frills_sys::pidfd::{self, Exit};
 use no_frills_sys::spawn::{Child, Executable, Failure, Spawn, spawn};
-use no_frills_sys::{limits, mount, socket};
+use no_frills_sys::{limits, socket};
 
-use crate::compile::{Filtered, Forks, IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
-use crate::config::{CAPABILITIES, NAMESPACES, namespace};
-use crate::error::{Error, Explained, Pointed, Result};
-use crate::handover::{Agent, Failed, Handover, filter_refused};
+use crate::compile::{Filtered, Forks, Pointer, Program, SOURCE_BATCH};
+use crate::error::{Error, Explained, Result};
+use crate::handover::{Agent, Failed, Handover};
 use crate::hooks::Told;
 use crate::id_maps;
 use crate::members::is_limited;
 use crate::scheduling;
 use crate::state::ProcessStat;
 use crate::timings::Timings;
+use child::reap;
+pub(crate) use child::{kill, kill_and_reap, write_proc};
+pub(crate) use failure::{program_failed, step_failed, warning};
+use sources::{Made, descriptors, first_batch, is_late};
+pub(crate) use sources::{open_first, open_source};
 
 /// How much of a long plan goes in one datagram; init gathers the pieces.
 const PLAN_PIECE: usize = 32 * 1024;
@@ -89,15 +90,6 @@ pub(crate) struct Init<'p> {
     ready: bool,
     filter: Option<Filtered>,
     pub(crate) timings: Option<&'p Timings>,
-}
-
-/// Opens what a program needs first, before anything is made.
-pub(crate) fn open_first(program: &Program, container: Option<BorrowedFd<'_>>) -> Result<Vec<Option<OwnedFd>>> {
-    first_batch(program).iter().map(|source| open_source(program, source, container)).collect()
-}
-
-fn first_batch(program: &Program) -> &[Source] {
-    program.sources.chunks(SOURCE_BATCH).next().unwrap_or(&[])
 }
 
 impl<'p> Init<'p> {
@@ -475,330 +467,9 @@ impl<'p> Init<'p> {
     }
 }
 
-/// Kills a child and reaps it; one that is dead already is only reaped.
-pub(crate) fn kill_and_reap(child: &Child) -> Result<()> {
-    kill(&child.pidfd)?;
-    reap(child)
-}
-
-/// Kills an init, if it is not dead already.
-pub(crate) fn kill(init: &OwnedFd) -> Result<()> {
-    match pidfd::send_signal(init, nix::libc::SIGKILL) {
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(Error::system("killing init: pidfd_send_signal")(errno)),
-    }
-}
-
-/// Waits for the end of a child.
-fn reap(child: &Child) -> Result<()> {
-    match pidfd::wait(&child.pidfd, child.pid) {
-        Ok(_) | Err(Errno::ECHILD) => Ok(()),
-        Err(errno) => Err(Error::system("waiting for init")(errno)),
-    }
-}
-
-/// Whether a source can be opened only when the cgroup is made and an init can be started.
-fn is_late(source: &Source) -> bool {
-    match &source.kind {
-        SourceKind::Tree { ids, .. } => ids.is_some(),
-        SourceKind::UserNamespace(_) | SourceKind::Cgroup => true,
-        _ => false,
-    }
-}
-
-/// The descriptors of sources, in their order.
-fn descriptors(
-    sources: &[Source],
-    opened: &[Option<OwnedFd>],
-    container: Option<BorrowedFd<'_>>,
-) -> Result<Vec<RawFd>> {
-    let descriptor = |(source, opened): (&Source, &Option<OwnedFd>)| match (&source.kind, opened) {
-        (SourceKind::Container, _) => container.map(|container| container.as_raw_fd()),
-        (_, opened) => opened.as_ref().map(AsRawFd::as_raw_fd),
-    };
-    let all = sources.iter().zip(opened).map(descriptor);
-    all.map(|fd| fd.ok_or_else(|| Error::system("opening what init needs")(Errno::EBADF))).collect()
-}
-
-/// What has been made by the time that sources are sent.
-struct Made {
-    init: OwnedFd,
-    cgroup: Option<OwnedFd>,
-    /// For id mappings: all mounts with the same ones share one.
-    user_namespaces: Vec<(Ids, OwnedFd)>,
-}
-
-impl Made {
-    /// What is left to do for a source that [`open_source`] has opened, or could not open.
-    fn complete(&mut self, source: &Source, first: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
-        let at = source.pointer;
-        match (&source.kind, first) {
-            (SourceKind::Tree { path, ids: Some(MappedIds { ids, recursive }), .. }, Some(tree)) => {
-                let failed = |errno| Error::System {
-                    pointer: at.to_string(),
-                    action: match errno {
-                        Errno::EINVAL => format!(
-                            "mapping the ids of {}, whose file system has to support it: mount_setattr",
-                            path.display()
-                        ),
-                        _ => format!("mapping the ids of {}: mount_setattr", path.display()),
-                    },
-                    errno,
-                };
-                mount::map_ids(&tree, &self.user_namespace(ids, at)?, *recursive).map_err(failed)?;
-                Ok(Some(tree))
-            }
-            (SourceKind::UserNamespace(ids), _) => {
-                let copied = self.user_namespace(ids, at)?.try_clone_to_owned();
-                copied.map(Some).map_err(Error::system("copying the descriptor of a user namespace"))
-            }
-            (SourceKind::Cgroup, _) => {
-                self.cgroup.as_ref().map_or(Err(Errno::ENOENT), mount::clone_opened).map(Some).map_err(|errno| {
-                    Error::System {
-                        pointer: at.to_string(),
-                        action: "cloning the mount at the container's cgroup: open_tree".to_owned(),
-                        errno,
-                    }
-                })
-            }
-            (_, first) => Ok(first),
-        }
-    }
-
-    fn user_namespace(&mut self, ids: &Ids, at: Pointer) -> Result<BorrowedFd<'_>> {
-        let place = match self.user_namespaces.iter().position(|(known, _)| known == ids) {
-            Some(place) => place,
-            None => {
-                let made = match ids {
-                    Ids::Maps(maps) => make_user_namespace(self.init.as_fd(), maps, at)?,
-                    Ids::Namespace(path) => open_namespace(at, path, namespace::USER)?,
-                };
-                self.user_namespaces.push((ids.clone(), made));
-                self.user_namespaces.len() - 1
-            }
-        };
-        let found = self.user_namespaces.get(place).map(|(_, fd)| fd.as_fd());
-        found.ok_or_else(|| Error::system("finding a user namespace")(Errno::EBADF))
-    }
-}
-
-/// A user namespace with these mappings. The kernel makes one only for a process: an init that waits for a plan,
-/// and would end by itself if we did.
-fn make_user_namespace(init: BorrowedFd<'_>, maps: &IdMaps, at: Pointer) -> Result<OwnedFd> {
-    let failed = |action: String, errno| Error::System { pointer: at.to_string(), action, errno };
-    let (ours, its) = socket::pair().map_err(Error::system("making a socket pair"))?;
-    let spawned = spawn(&Spawn {
-        program: Executable::File(init),
-        arguments: &[c"init", c"3"],
-        environment: &[],
-        namespaces: namespace::USER,
-        keep_capabilities: false,
-        leads_group: false,
-        cgroup: None,
-        descriptors: &[(its.as_fd(), 3)],
-        apart: None,
-    });
-    drop(its);
-    let child = spawned
-        .map_err(|Failure { call, errno }| failed(format!("making a user namespace for id mappings: {call}"), errno))?;
-    let namespace = || {
-        write_proc(child.pid, "uid_map", maps.uid.as_bytes(), at)?;
-        write_proc(child.pid, "gid_map", maps.gid.as_bytes(), at)?;
-        let path = format!("/proc/{}/ns/user", child.pid);
-        let opened = OpenOptions::new().read(true).open(&path);
-        opened.map(OwnedFd::from).map_err(|error| failed(format!("opening {path}"), io_errno(&error)))
-    };
-    let namespace = namespace();
-    drop(ours);
-    let ended = kill_and_reap(&child);
-    let namespace = namespace?;
-    ended.map(|()| namespace)
-}
-
-/// Opens what init will clone: here only to see that it is there.
-fn open_path(pointer: Pointer, path: &Path, itself: bool) -> Result<OwnedFd> {
-    let flags = O_PATH | if itself { nix::libc::O_NOFOLLOW } else { 0 };
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    opened.map(OwnedFd::from).map_err(|error| Error::System {
-        pointer: pointer.to_string(),
-        action: format!("opening {} to mount it", path.display()),
-        errno: io_errno(&error),
-    })
-}
-
-/// Opens a source; `None`: it is made by [`Made`], when it is sent.
-pub(crate) fn open_source(
-    program: &Program,
-    source: &Source,
-    container: Option<BorrowedFd<'_>>,
-) -> Result<Option<OwnedFd>> {
-    let opened = match &source.kind {
-        SourceKind::Tree { path, itself, .. } if program.caller.is_some() => open_path(source.pointer, path, *itself),
-        SourceKind::UserNamespace(_) | SourceKind::Cgroup => return Ok(None),
-        SourceKind::Tree { path, recursive, itself, .. } => open_tree(source.pointer, path, *recursive, *itself),
-        SourceKind::Directory { path } => open_directory(source.pointer, path),
-        SourceKind::Namespace { path, kind } => open_namespace(source.pointer, path, *kind),
-        SourceKind::Container if container.is_some() => return Ok(None),
-        SourceKind::Container => Err(Error::system("taking the container's process")(Errno::ESRCH)),
-        SourceKind::Procfs => open_procfs(source.pointer),
-    };
-    opened.map(Some)
-}
-
-fn open_directory(pointer: Pointer, path: &Path) -> Result<OwnedFd> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(O_PATH | nix::libc::O_DIRECTORY);
-    options.open(path).map(OwnedFd::from).map_err(|error| Error::System {
-        pointer: pointer.to_string(),
-        action: format!("opening the directory {}", path.display()),
-        errno: io_errno(&error),
-    })
-}
-
-fn open_tree(pointer: Pointer, path: &Path, recursive: bool, itself: bool) -> Result<OwnedFd> {
-    let failed = |errno| Error::System {
-        pointer: pointer.to_string(),
-        action: match errno {
-            // The kernel's word for it would not tell a user what to do.
-            Errno::EPERM => format!("cloning the mount at {} needs CAP_SYS_ADMIN: open_tree", path.display()),
-            _ => format!("cloning the mount at {}: open_tree", path.display()),
-        },
-        errno,
-    };
-    let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
-    let clone = if itself { mount::clone_tree_itself } else { mount::clone_tree };
-    clone(&c_path, recursive).map_err(failed)
-}
-
-/// Opens a namespace, and sees that it is one of that type: setns(2) would say no more than EINVAL.
-fn open_namespace(pointer: Pointer, path: &Path, kind: u64) -> Result<OwnedFd> {
-    let failed = |action: &str, errno| Error::System {
-        pointer: format!("{pointer}/path"),
-        action: format!("{action} {}", path.display()),
-        errno,
-    };
-    // Not to wait for the other end of a fifo, and not to act on a device.
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY);
-    let opened = options.open(path).map_err(|error| failed("opening the namespace", io_errno(&error)))?;
-    let name = |kind| NAMESPACES.iter().find(|(known, _)| *known == kind).map_or("unknown", |(_, name)| *name);
-    match no_frills_sys::namespace::kind(&opened) {
-        Ok(found) if found == kind => Ok(opened.into()),
-        Ok(found) => {
-            let wanted = name(kind);
-            let action = format!("joining a namespace of type {wanted:?}, but of type {:?} is", name(found));
-            Err(failed(&action, Errno::EINVAL))
-        }
-        Err(_) => Err(failed("joining a namespace, but none is", Errno::EINVAL)),
-    }
-}
-
-/// A procfs that nothing in a container can take the place of. Who may not mount one takes the host's.
-fn open_procfs(pointer: Pointer) -> Result<OwnedFd> {
-    let failed = |action: &str, errno| Error::System { pointer: pointer.to_string(), action: action.to_owned(), errno };
-    match mount::procfs() {
-        Err(Errno::EPERM) => {}
-        result => return result.map_err(|errno| failed("mounting a procfs of our own: fsopen", errno)),
-    }
-    let procfs = OpenOptions::new().read(true).custom_flags(O_PATH).open("/proc");
-    let procfs: File = procfs.map_err(|error| failed("opening /proc", io_errno(&error)))?;
-    match fstatfs(&procfs) {
-        Ok(stat) if stat.filesystem_type() == PROC_SUPER_MAGIC => Ok(procfs.into()),
-        Ok(_) => Err(failed("opening /proc, which is no procfs", Errno::ENODEV)),
-        Err(errno) => Err(failed("looking at /proc", errno)),
-    }
-}
-
-fn io_errno(error: &std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))
-}
-
-/// Writes a file of a process in the host's procfs, in one write as the kernel wants it.
-pub(crate) fn write_proc(pid: i32, name: &str, text: &[u8], pointer: Pointer) -> Result<()> {
-    let path = format!("/proc/{pid}/{name}");
-    let failed = |error: std::io::Error| Error::System {
-        pointer: pointer.to_string(),
-        action: format!("writing {:?} to {path}", String::from_utf8_lossy(text)),
-        errno: io_errno(&error),
-    };
-    let mut file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-    match file.write(text) {
-        Ok(written) if written == text.len() => Ok(()),
-        Ok(_) => Err(failed(Errno::EINVAL.into())),
-        Err(error) => Err(failed(error)),
-    }
-}
-
 pub(crate) fn socket_send(socket: &OwnedFd, message: &Message<'_>, attached: &[RawFd]) -> Result<()> {
     let mut buffer = [0; MESSAGE_MAX];
     let length = message.encode(&mut buffer);
     let bytes = buffer.get(..length).unwrap_or(&buffer);
     socket::send(socket, &[bytes], attached).map_err(Error::system("sending to init"))
-}
-
-/// The error of a step that failed, with the setting it came from.
-pub(crate) fn step_failed(program: &Program, name: &str, message: &Message<'_>) -> Error {
-    let errno = Errno::from_raw(message.errno);
-    let steps = no_frills_plan::Plan::decode(program.steps.bytes());
-    let step = steps.ok().and_then(|plan| plan.steps().nth(message.step as usize)?.ok());
-    match step {
-        Some(Step::FindProgram { .. } | Step::Execute { .. })
-            if message.call != call::MMAP && errno != Errno::ENOSYS =>
-        {
-            program_failed(name, errno)
-        }
-        Some(Step::InstallFilter {}) if message.call == call::SECCOMP => {
-            filter_refused(program.seccomp.as_ref().map_or(0, |seccomp| seccomp.flags), errno)
-        }
-        Some(Step::SetUser { .. }) if message.call == call::SETGROUPS => Error::Step {
-            pointer: "/process/user/additionalGids".to_owned(),
-            action: "setting the additional groups".to_owned(),
-            call: call::name(message.call),
-            errno,
-            said: String::new(),
-        },
-        _ => Error::Step {
-            pointer: program.pointer(message.step).to_string(),
-            action: program.action(message.step),
-            call: call::name(message.call),
-            errno,
-            said: String::from_utf8_lossy(message.text).trim().to_owned(),
-        },
-    }
-}
-
-/// Why a program cannot be executed, in the words that engines look for (Go's `exec.LookPath`).
-pub(crate) fn program_failed(name: &str, errno: Errno) -> Error {
-    let reason = match errno {
-        Errno::ENOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
-        Errno::ENOENT => format!("stat {name}: no such file or directory"),
-        Errno::EACCES | Errno::EPERM if !name.contains('/') => {
-            "executable file not found in $PATH: permission denied".to_owned()
-        }
-        Errno::EACCES | Errno::EPERM => "permission denied".to_owned(),
-        Errno::EISDIR => "is a directory".to_owned(),
-        Errno::ENOTDIR => "not a directory".to_owned(),
-        Errno::ENOEXEC => "exec format error".to_owned(),
-        errno => errno.desc().to_lowercase(),
-    };
-    Error::Program { program: name.to_owned(), reason }
-}
-
-fn capability_name(number: usize) -> String {
-    match CAPABILITIES.get(number) {
-        Some(name) => format!("CAP_{name}"),
-        None => format!("capability {number}"),
-    }
-}
-
-pub(crate) fn warning(program: &Program, message: &Message<'_>) -> String {
-    let pointer = program.pointer(message.step).to_string();
-    let what = format!("{}{}", Pointed(&pointer), program.action(message.step));
-    if message.errno != 0 {
-        let errno = Explained(Errno::from_raw(message.errno));
-        return format!("{what}: {}: {errno}", call::name(message.call));
-    }
-    let missing = (0..64).filter(|bit| message.detail & (1 << bit) != 0);
-    let names: Vec<String> = missing.map(capability_name).collect();
-    format!("{what}: this host cannot grant {}", names.join(", "))
 }
