@@ -340,7 +340,11 @@ fn limits(t: &Test) -> Verdict {
     let b = t.bundle()?.args(&["true"]).set("/process/rlimits", limit(most + 1));
     let expected: &[&str] = if may_raise { &[] } else { &["/process/rlimits/0"] };
     Report::of(t, &b)?.has("error", expected)?;
-    b.run()?.exits(if may_raise { 0 } else { 1 })?;
+    let refused = b.run()?.exits(if may_raise { 0 } else { 1 })?.stderr()?;
+    check(
+        may_raise || refused.contains("/process/rlimits/0: raising the hard limit of RLIMIT_SIGPENDING to "),
+        || refused,
+    )?;
     b.is_gone()?;
     let b = t.bundle()?.args(&["true"]).set("/process/rlimits", limit(most));
     Report::of(t, &b)?.has("error", &[])?;

@@ -6,9 +6,10 @@ use no_frills_sys::{capability, limits};
 
 use super::host::Found;
 use super::{Report, Severity};
+use crate::config::POLICIES;
 use crate::config::number_list::{self, NumberSet};
-use crate::config::{POLICIES, RLIMITS};
 use crate::members::is_limited;
+use crate::print;
 
 /// Above the number of any processor or node.
 const MAX: u32 = 65_535;
@@ -87,15 +88,14 @@ fn rlimits(found: &Found<'_>, report: &mut Report) {
     let may_raise = capability::has_sys_resource().unwrap_or(true) && is_limited().is_ok_and(|limited| !limited);
     let nr_open = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
     for (index, limit) in found.config.process.rlimits.iter().enumerate() {
-        let name = RLIMITS.get(limit.resource as usize).copied().unwrap_or_default();
         let Ok(own) = limits::own_hard(limit.resource) else { continue };
-        let above: Option<u64> = nr_open.filter(|most| name == "NOFILE" && limit.hard > *most);
+        let (name, asked) = (print::rlimit(limit.resource), print::limit(limit.hard));
+        let above: Option<u64> = nr_open.filter(|most| name == "RLIMIT_NOFILE" && limit.hard > *most);
         let (message, remedy) = if let Some(most) = above {
-            let message =
-                format!("RLIMIT_{name}: {}, but the kernel lets no process have more than {most}", limit.hard);
-            (message, format!("lower it, or raise what may be had: `sysctl fs.nr_open={}`", limit.hard))
+            let message = format!("{name}: {asked}, but the kernel lets no process have more than {most}");
+            (message, "lower it, or let processes have more: the sysctl fs.nr_open".to_owned())
         } else if limit.hard > own && !may_raise {
-            let message = format!("RLIMIT_{name}: {}, but the caller's own hard limit is {own}", limit.hard);
+            let message = format!("{name}: {asked}, but the caller's own hard limit is {own}");
             (message, "lower it, or call no-frills as root with CAP_SYS_RESOURCE".to_owned())
         } else {
             continue;

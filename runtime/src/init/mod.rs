@@ -35,6 +35,7 @@ use crate::handover::{Agent, Failed, Handover};
 use crate::hooks::Told;
 use crate::id_maps;
 use crate::members::is_limited;
+use crate::print::{limit, rlimit};
 use crate::scheduling;
 use crate::state::ProcessStat;
 use crate::timings::Timings;
@@ -286,7 +287,7 @@ impl<'p> Init<'p> {
         for (index, (resource, _, hard)) in self.program.rlimits.iter().enumerate() {
             limits::raise_hard(pid, *resource, *hard).map_err(|errno| Error::System {
                 pointer: format!("{}/{index}", Pointer::RLIMITS),
-                action: format!("raising the hard limit of resource {resource} to {hard}: prlimit64"),
+                action: format!("raising the hard limit of {} to {}: prlimit64", rlimit(*resource), limit(*hard)),
                 errno,
             })?;
         }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::compile::Program;
 use field::Shown;
-pub(crate) use names::{io_class, scheduling_policy};
+pub(crate) use names::{io_class, limit, rlimit, scheduling_policy};
 use parent::Deed;
 use steps::fields;
 

@@ -84,11 +84,11 @@ pub(super) fn capability(number: usize) -> String {
     CAPABILITIES.get(number).map_or_else(|| number.to_string(), |name| format!("CAP_{name}"))
 }
 
-pub(super) fn rlimit(resource: u32) -> String {
+pub(crate) fn rlimit(resource: u32) -> String {
     RLIMITS.get(resource as usize).map_or_else(|| resource.to_string(), |name| format!("RLIMIT_{name}"))
 }
 
-pub(super) fn limit(value: u64) -> String {
+pub(crate) fn limit(value: u64) -> String {
     if value == u64::MAX { "RLIM_INFINITY".to_owned() } else { value.to_string() }
 }
 
