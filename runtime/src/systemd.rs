@@ -1,22 +1,21 @@
 //! A container's cgroup as systemd makes it.
 //!
 //! systemd makes a scope around a process that is there. So that the container's own is born into its cgroup as ever, an
-//! init that waits for a plan which never comes is that process, until the container's is ready ([`Making::start`]).
+//! idle init ([`Idle`]) is that process, until the container's is ready ([`Making::start`]).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 use no_frills_cgroups::resources::Write;
 use no_frills_cgroups::systemd::{Manager, PERIOD, Property, Scope, properties};
 use no_frills_cgroups::{Cgroup, CgroupsPath, Hierarchy};
-use no_frills_sys::socket;
-use no_frills_sys::spawn::{Child, Executable, Failure, Spawn, spawn};
+use no_frills_sys::spawn::Failure;
 
 use crate::compile::Pointer;
 use crate::config::{Config, ConfigError, RESOURCES, escape};
 use crate::error::{Error, Result};
-use crate::init::{kill_and_reap, write_proc};
+use crate::init::{Idle, write_proc};
 use crate::members::is_limited;
 use crate::state::Unit;
 
@@ -32,7 +31,7 @@ pub(crate) struct Making {
     hierarchy: Hierarchy,
     manager: Manager,
     /// Who is in it until the container's process is ready.
-    placeholder: Option<(Child, OwnedFd)>,
+    placeholder: Option<Idle>,
     /// Whether there is something to be stopped.
     begun: bool,
 }
@@ -70,24 +69,11 @@ impl Making {
 
     /// Has the scope started, with limits, and returns the container's cgroup.
     pub(crate) fn start(&mut self, init: BorrowedFd<'_>, id: &str, limits: &[Write]) -> Result<Cgroup> {
-        let (ours, its) = socket::pair().map_err(Error::system("making a socket pair"))?;
-        let spawned = spawn(&Spawn {
-            program: Executable::File(init),
-            arguments: &[c"init", c"3"],
-            environment: &[],
-            namespaces: 0,
-            keep_capabilities: false,
-            leads_group: false,
-            cgroup: None,
-            descriptors: &[(its.as_fd(), 3)],
-            apart: None,
-        });
-        drop(its);
-        let child = spawned.map_err(|Failure { call, errno }| {
+        let idle = Idle::start(init, 0, |Failure { call, errno }| {
             Error::system(format!("starting a process for {}: {call}", self.scope.unit))(errno)
         })?;
-        let pid = child.pid;
-        self.placeholder = Some((child, ours));
+        let pid = idle.pid();
+        self.placeholder = Some(idle);
         if limits.iter().any(|limit| limit.controller() == Some("memory")) {
             // Not in the place of the container's, or with it (memory.oom.group). Who may not say so has it killed, too.
             match write_proc(pid, "oom_score_adj", b"-1000", Pointer::NO_SETTING) {
@@ -127,7 +113,7 @@ impl Making {
 
     /// The container's process is there, and ready.
     pub(crate) fn end_placeholder(&mut self) -> Result<()> {
-        self.placeholder.take().map_or(Ok(()), |(child, _)| kill_and_reap(&child))
+        self.placeholder.take().map_or(Ok(()), |idle| idle.end())
     }
 
     /// Takes it back.

@@ -12,7 +12,7 @@ use crate::compile::Pointer;
 use crate::error::{Error, Result};
 
 /// Kills a child and reaps it; one that is dead already is only reaped.
-pub(crate) fn kill_and_reap(child: &Child) -> Result<()> {
+pub(super) fn kill_and_reap(child: &Child) -> Result<()> {
     kill(&child.pidfd)?;
     reap(child)
 }

@@ -17,6 +17,7 @@
 
 mod child;
 mod failure;
+mod idle;
 mod sources;
 
 use std::ffi::CString;
@@ -39,9 +40,10 @@ use crate::print::{limit, rlimit};
 use crate::scheduling;
 use crate::state::ProcessStat;
 use crate::timings::Timings;
-use child::reap;
-pub(crate) use child::{kill, kill_and_reap, write_proc};
+pub(crate) use child::{kill, write_proc};
+use child::{kill_and_reap, reap};
 pub(crate) use failure::{program_failed, step_failed, warning};
+pub(crate) use idle::Idle;
 use sources::{Made, descriptors, first_batch, is_late};
 pub(crate) use sources::{open_first, open_source};
 

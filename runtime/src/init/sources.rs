@@ -10,10 +10,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc::O_PATH;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use no_frills_sys::spawn::{Executable, Failure, Spawn, spawn};
-use no_frills_sys::{mount, socket};
+use no_frills_sys::mount;
+use no_frills_sys::spawn::Failure;
 
-use super::child::{io_errno, kill_and_reap, write_proc};
+use super::Idle;
+use super::child::{io_errno, write_proc};
 use crate::compile::{IdMaps, Ids, MappedIds, Pointer, Program, SOURCE_BATCH, Source, SourceKind};
 use crate::config::{NAMESPACES, namespace};
 use crate::error::{Error, Result};
@@ -112,35 +113,21 @@ impl Made {
     }
 }
 
-/// A user namespace with these mappings. The kernel makes one only for a process: an init that waits for a plan,
-/// and would end by itself if we did.
+/// A user namespace with these mappings, which an idle init is in until they are written.
 fn make_user_namespace(init: BorrowedFd<'_>, maps: &IdMaps, at: Pointer) -> Result<OwnedFd> {
     let failed = |action: String, errno| Error::System { pointer: at.to_string(), action, errno };
-    let (ours, its) = socket::pair().map_err(Error::system("making a socket pair"))?;
-    let spawned = spawn(&Spawn {
-        program: Executable::File(init),
-        arguments: &[c"init", c"3"],
-        environment: &[],
-        namespaces: namespace::USER,
-        keep_capabilities: false,
-        leads_group: false,
-        cgroup: None,
-        descriptors: &[(its.as_fd(), 3)],
-        apart: None,
-    });
-    drop(its);
-    let child = spawned
-        .map_err(|Failure { call, errno }| failed(format!("making a user namespace for id mappings: {call}"), errno))?;
+    let idle = Idle::start(init, namespace::USER, |Failure { call, errno }| {
+        failed(format!("making a user namespace for id mappings: {call}"), errno)
+    })?;
     let namespace = || {
-        write_proc(child.pid, "uid_map", maps.uid.as_bytes(), at)?;
-        write_proc(child.pid, "gid_map", maps.gid.as_bytes(), at)?;
-        let path = format!("/proc/{}/ns/user", child.pid);
+        write_proc(idle.pid(), "uid_map", maps.uid.as_bytes(), at)?;
+        write_proc(idle.pid(), "gid_map", maps.gid.as_bytes(), at)?;
+        let path = format!("/proc/{}/ns/user", idle.pid());
         let opened = OpenOptions::new().read(true).open(&path);
         opened.map(OwnedFd::from).map_err(|error| failed(format!("opening {path}"), io_errno(&error)))
     };
     let namespace = namespace();
-    drop(ours);
-    let ended = kill_and_reap(&child);
+    let ended = idle.end();
     let namespace = namespace?;
     ended.map(|()| namespace)
 }
