@@ -111,16 +111,9 @@ pub(crate) fn after_stop(
 
 /// Kills a hook that was noted, and what it has started in its process group, if it still runs.
 pub(crate) fn kill(hook: Process) -> Result<()> {
-    let failed = |errno| Error::system(format!("killing the hook that is process {}", hook.pid))(errno);
-    let opened = match pidfd::open(hook.pid) {
-        Err(Errno::ESRCH) => return Ok(()),
-        result => result.map_err(failed)?,
-    };
-    // After the open: now the pid cannot go to another process unnoticed.
-    if !hook.is_alive()? {
-        return Ok(());
-    }
-    pidfd::kill_group(&opened, hook.pid).map_err(failed)
+    let Some(opened) = hook.open_alive()? else { return Ok(()) };
+    let killed = pidfd::kill_group(&opened, hook.pid);
+    killed.map_err(Error::system(format!("killing the hook that is process {}", hook.pid)))
 }
 
 /// A container that hooks are run in.

@@ -23,19 +23,30 @@ pub(crate) struct Process {
 impl Process {
     /// A descriptor for it. `None`: it is gone, whoever has its pid by now. A zombie may still tell how it ended.
     pub(crate) fn open(self) -> Result<Option<OwnedFd>> {
+        self.open_if(|stat| stat.start_time == self.start_time)
+    }
+
+    /// A descriptor for it, if it [is alive](Process::is_alive).
+    pub(crate) fn open_alive(self) -> Result<Option<OwnedFd>> {
+        self.open_if(|stat| self.is_alive_by(stat))
+    }
+
+    fn open_if(self, is_it: impl FnOnce(ProcessStat) -> bool) -> Result<Option<OwnedFd>> {
         let pidfd = match pidfd::open(self.pid) {
             Err(Errno::ESRCH) => return Ok(None),
             result => result.map_err(Error::system(format!("opening process {}: pidfd_open", self.pid)))?,
         };
         // The check after the open: now the pid cannot go to another process unnoticed.
-        let stat = ProcessStat::read(self.pid)?;
-        Ok(stat.is_some_and(|stat| stat.start_time == self.start_time).then_some(pidfd))
+        Ok(ProcessStat::read(self.pid)?.is_some_and(is_it).then_some(pidfd))
     }
 
     /// Whether it still runs; a zombie does not, nor does one that is ending.
     pub(crate) fn is_alive(self) -> Result<bool> {
-        let stat = ProcessStat::read(self.pid)?;
-        Ok(stat.is_some_and(|stat| !stat.zombie && !stat.ending && stat.start_time == self.start_time))
+        Ok(ProcessStat::read(self.pid)?.is_some_and(|stat| self.is_alive_by(stat)))
+    }
+
+    fn is_alive_by(self, stat: ProcessStat) -> bool {
+        !stat.zombie && !stat.ending && stat.start_time == self.start_time
     }
 }
 
