@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use no_frills::CreateOptions;
 use no_frills::check::{Problem, Severity, check as problems_of};
 use serde_json::{Value, json};
 
@@ -12,7 +11,7 @@ use crate::flags;
 use crate::log::Log;
 use crate::output;
 use crate::parse::Arguments;
-use crate::run::{is_systemd, own_cgroup};
+use crate::run::planned_options;
 
 /// The exit status when there are errors.
 const ERRORS: u8 = 1;
@@ -20,14 +19,7 @@ const ERRORS: u8 = 1;
 /// Prints what is wrong with a bundle, and what can be done about it.
 pub(crate) fn check(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
     let directory = arguments.positionals.first().map_or(OsStr::new("."), |bundle| bundle.as_os_str());
-    let options = CreateOptions {
-        no_pivot: arguments.flags.has(&flags::NO_PIVOT),
-        no_new_keyring: arguments.flags.has(&flags::NO_NEW_KEYRING),
-        systemd_cgroup: is_systemd(arguments.global),
-        own_cgroup: own_cgroup(arguments.global),
-        ..CreateOptions::default()
-    };
-    let problems = problems_of(Path::new(directory), &options);
+    let problems = problems_of(Path::new(directory), &planned_options(arguments));
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     let text = match arguments.flags.word(&flags::FORMAT) {
         Some("json") => as_json(&problems, errors)?,

@@ -3,14 +3,14 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use no_frills::{Bundle, CreateOptions};
+use no_frills::Bundle;
 
 use crate::commands::Outcome;
 use crate::flags;
 use crate::log::Log;
 use crate::output;
 use crate::parse::Arguments;
-use crate::run::{is_systemd, own_cgroup};
+use crate::run::planned_options;
 
 /// Prints what running a bundle would do. Needs no privilege, and nothing that the bundle names.
 pub(crate) fn plan(arguments: &Arguments<'_>, log: &Log) -> Outcome {
@@ -19,15 +19,8 @@ pub(crate) fn plan(arguments: &Arguments<'_>, log: &Log) -> Outcome {
     for warning in bundle.config().warnings() {
         log.warning(warning);
     }
-    let options = CreateOptions {
-        no_pivot: arguments.flags.has(&flags::NO_PIVOT),
-        no_new_keyring: arguments.flags.has(&flags::NO_NEW_KEYRING),
-        systemd_cgroup: is_systemd(arguments.global),
-        own_cgroup: own_cgroup(arguments.global),
-        ..CreateOptions::default()
-    };
     // The id makes up the cgroup's path where the config names none.
-    let program = bundle.plan("ID", &options).map_err(|error| error.to_string())?;
+    let program = bundle.plan("ID", &planned_options(arguments)).map_err(|error| error.to_string())?;
     let text = if arguments.flags.has(&flags::JSON) {
         let text = serde_json::to_string_pretty(&program.to_json());
         text.map(|text| text + "\n").map_err(|error| format!("writing the plan as JSON: {error}"))?

@@ -156,12 +156,8 @@ impl<'a> Making<'a> {
                 preserve_fds: listen_fds + flags.number(&flags::PRESERVE_FDS),
                 listen_fds,
                 notify: environment::notify_socket().is_some(),
-                no_pivot: flags.has(&flags::NO_PIVOT),
-                no_new_keyring: flags.has(&flags::NO_NEW_KEYRING),
-                systemd_cgroup: is_systemd(arguments.global),
-                own_cgroup: own_cgroup(arguments.global),
                 timings,
-                ..CreateOptions::default()
+                ..planned_options(arguments)
             },
             pidfd_socket: path(&flags::PIDFD_SOCKET).map(PidfdSocket::connect).transpose()?,
         })
@@ -284,15 +280,26 @@ pub(crate) fn check_terminal(terminal: bool, detached: bool, socket: bool) -> Re
 
 /// Whether systemd is to make the cgroup. Commands on containers that exist take the flags as they come: who made one is on
 /// record.
-pub(crate) fn is_systemd(global: &Values) -> bool {
+fn is_systemd(global: &Values) -> bool {
     match global.word(&flags::CGROUP_MANAGER) {
         Some(manager) => manager == "systemd",
         None => global.has(&flags::SYSTEMD_CGROUP),
     }
 }
 
+/// What the command line says of a container that is to be created, as far as its plan depends on it.
+pub(crate) fn planned_options(arguments: &Arguments<'_>) -> CreateOptions {
+    CreateOptions {
+        no_pivot: arguments.flags.has(&flags::NO_PIVOT),
+        no_new_keyring: arguments.flags.has(&flags::NO_NEW_KEYRING),
+        systemd_cgroup: is_systemd(arguments.global),
+        own_cgroup: own_cgroup(arguments.global),
+        ..CreateOptions::default()
+    }
+}
+
 /// Whether the container is to have a cgroup: it says `--cgroup-manager disabled`, or else `--rootless`.
-pub(crate) fn own_cgroup(global: &Values) -> OwnCgroup {
+fn own_cgroup(global: &Values) -> OwnCgroup {
     match (global.word(&flags::CGROUP_MANAGER), global.word(&flags::ROOTLESS)) {
         (Some("disabled"), _) => OwnCgroup::None,
         (_, Some("true")) => OwnCgroup::IfPermitted,
