@@ -23,9 +23,15 @@ mod time_offsets;
 mod unsupported;
 
 #[cfg(test)]
+mod anywhere_tests;
+#[cfg(test)]
+mod mount_tests;
+#[cfg(test)]
 mod namespaced_tests;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod scheduling_tests;
 #[cfg(test)]
 mod tests;
 
