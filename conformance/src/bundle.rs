@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use no_frills_conformance::DEFAULT_SPEC;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, WaitIdOptions};
 use serde_json::{Value, json};
@@ -18,9 +19,6 @@ use serde_json::{Value, json};
 use crate::expect::{Verdict, check, contains, contains_one, fail, lacks, same, some};
 use crate::kind::Kind;
 use crate::rootfs;
-
-/// What `runc spec` prints on a cgroup2 host.
-const DEFAULT_SPEC: &str = include_str!("default_spec.json");
 
 /// How long a case waits for one thing that a runtime does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -13,7 +13,7 @@ const PLACE: &str = "/sys/fs/cgroup";
 
 /// Gives this process (before it has threads) a mount namespace of its own, in which /sys/fs/cgroup is
 /// cgroup2. Runtimes that read the hybrid layout need controllers where version 1 has them.
-pub(crate) fn private_view() -> Result<(), String> {
+pub fn private_view() -> Result<(), String> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(|e| format!("unshare(CLONE_NEWNS): {e}"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|e| format!("making / private: {e}"))?;
@@ -26,7 +26,7 @@ pub(crate) fn private_view() -> Result<(), String> {
 }
 
 /// Where cgroup2 is mounted in this process's view.
-pub(crate) fn mount_point() -> Result<PathBuf, String> {
+pub fn mount_point() -> Result<PathBuf, String> {
     if is_cgroup2(Path::new(PLACE)) {
         return Ok(PLACE.into());
     }
@@ -36,7 +36,7 @@ pub(crate) fn mount_point() -> Result<PathBuf, String> {
 }
 
 /// The controllers that this machine has in cgroup2.
-pub(crate) fn controllers() -> Result<String, String> {
+pub fn controllers() -> Result<String, String> {
     let path = mount_point()?.join("cgroup.controllers");
     fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
 }
@@ -48,7 +48,7 @@ fn is_cgroup2(path: &Path) -> bool {
 }
 
 /// The cgroup and all above it hand on these controllers.
-pub(crate) fn hand_on(dir: &Path, controllers: &[&str]) -> io::Result<()> {
+pub fn hand_on(dir: &Path, controllers: &[&str]) -> io::Result<()> {
     let mut all: Vec<_> = dir.ancestors().take_while(|dir| dir.join("cgroup.subtree_control").exists()).collect();
     all.reverse();
     for cgroup in all {
@@ -60,7 +60,7 @@ pub(crate) fn hand_on(dir: &Path, controllers: &[&str]) -> io::Result<()> {
 }
 
 /// The cgroups beneath `dir`, deepest first, without `dir` itself.
-pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
+pub fn below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -72,7 +72,7 @@ pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Kills what is in the cgroup and beneath it, and removes them all.
-pub(crate) fn kill_and_remove(dir: &Path) -> io::Result<()> {
+pub fn kill_and_remove(dir: &Path) -> io::Result<()> {
     if !dir.exists() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The runtimes that marks in cases can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// The reference implementation in Go.
     Runc,
     /// The implementation in C.
@@ -23,7 +23,7 @@ use Kind::{Crun, NoFrills, Other, Runc, Youki};
 
 impl Kind {
     /// Runs `RUNTIME --version` and looks at the first word of the first line.
-    pub(crate) fn detect(runtime: &Path) -> Result<(Self, String), String> {
+    pub fn detect(runtime: &Path) -> Result<(Self, String), String> {
         let output = Command::new(runtime)
             .arg("--version")
             .output()
@@ -37,17 +37,17 @@ impl Kind {
     }
 
     /// The kind of this name; [`Kind::Other`] for one that is not known.
-    pub(crate) fn named(name: &str) -> Self {
+    pub fn named(name: &str) -> Self {
         [Runc, Crun, Youki, NoFrills].into_iter().find(|kind| kind.name() == name).unwrap_or(Other)
     }
 
     /// Whether a case that fails is always run once more: a peer's own races are not this suite's matter.
-    pub(crate) fn has_second_attempt(self) -> bool {
+    pub fn has_second_attempt(self) -> bool {
         self != NoFrills
     }
 
     /// The name as `--version` prints it.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Runc => "runc",
             Crun => "crun",

@@ -7,23 +7,21 @@
 mod bundle;
 mod case;
 mod cases;
-mod cgroup2;
 mod cli;
 mod engines;
 mod expect;
 mod features;
-mod kind;
 mod left;
-mod mountinfo;
 mod probe;
 mod racer;
 mod report;
-mod rootfs;
 mod solo;
 mod suite;
 mod terminal;
 
 use std::process::ExitCode;
+
+use no_frills_conformance::{cgroup2, kind, mountinfo, rootfs};
 
 fn main() -> ExitCode {
     let outcome = cli::parse(std::env::args_os()).and_then(|request| match request {

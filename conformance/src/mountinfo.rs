@@ -4,30 +4,30 @@ use std::collections::BTreeSet;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub struct Mount {
     /// The directory of the file system that is the root of this mount.
-    pub(crate) root: String,
+    pub root: String,
     /// Where it is mounted.
-    pub(crate) point: String,
+    pub point: String,
     /// Options of the mount.
-    pub(crate) options: BTreeSet<String>,
+    pub options: BTreeSet<String>,
     /// `shared:N`, `master:N` and the like.
-    pub(crate) propagation: Vec<String>,
+    pub propagation: Vec<String>,
     /// The type of the file system.
-    pub(crate) fs_type: String,
+    pub fs_type: String,
     /// Options of the file system.
-    pub(crate) fs_options: BTreeSet<String>,
+    pub fs_options: BTreeSet<String>,
 }
 
 impl Mount {
     /// Whether the mount or its file system has this option.
-    pub(crate) fn has(&self, option: &str) -> bool {
+    pub fn has(&self, option: &str) -> bool {
         self.options.contains(option) || self.fs_options.contains(option)
     }
 }
 
 /// All mounts, in the file's order. Lines of an unknown form are left out.
-pub(crate) fn parse(text: &str) -> Vec<Mount> {
+pub fn parse(text: &str) -> Vec<Mount> {
     text.lines().filter_map(line).collect()
 }
 

@@ -3,15 +3,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use no_frills_conformance::PROBE;
+
 use crate::bundle::Bundle;
 use crate::expect::Verdict;
-
-const ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
 
 /// Puts it at `/bin/probe`.
 pub(crate) fn with_probe<'t>(b: Bundle<'t>) -> Verdict<Bundle<'t>> {
     let path = b.rootfs("bin/probe");
-    fs::write(&path, ELF)?;
+    fs::write(&path, PROBE)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     Ok(b)
 }

@@ -72,7 +72,7 @@ const APPLETS: &[&str] = &[
 ];
 
 /// Finds a busybox that needs no library.
-pub(crate) fn busybox() -> Result<PathBuf, String> {
+pub fn busybox() -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     std::env::split_paths(&path)
         .map(|dir| dir.join("busybox"))
@@ -87,7 +87,7 @@ fn needs_a_loader(elf: &[u8]) -> bool {
 }
 
 /// Copies busybox to `base`, to be linked into each root file system.
-pub(crate) fn make_base(base: &Path) -> Result<(), String> {
+pub fn make_base(base: &Path) -> Result<(), String> {
     let busybox = busybox()?;
     let tell = |e: io::Error| format!("copying {} to {}: {e}", busybox.display(), base.display());
     fs::copy(&busybox, base).map_err(tell)?;
@@ -96,7 +96,7 @@ pub(crate) fn make_base(base: &Path) -> Result<(), String> {
 
 /// Makes a root file system at `root`, its busybox a hard link to `base` (nothing in a container can
 /// write to a running program, and no case writes to it).
-pub(crate) fn make(root: &Path, base: &Path) -> io::Result<()> {
+pub fn make(root: &Path, base: &Path) -> io::Result<()> {
     for dir in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "var"] {
         fs::create_dir_all(root.join(dir))?;
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::figures::median;
 use crate::measure;
-use crate::world::{Payload, Tool, World};
+use no_frills_conformance::bench_world::{Payload, Tool, World};
 
 /// How often memory and faults are looked at.
 const TIMES: usize = 11;

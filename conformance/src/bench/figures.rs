@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::counts::Counts;
 use crate::measure::Samples;
-use crate::world::World;
+use no_frills_conformance::bench_world::World;
 
 pub(crate) struct Figures {
     pub(crate) kernel: String,

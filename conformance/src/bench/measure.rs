@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use serde_json::Value;
 
-use crate::mountinfo;
-use crate::world::{self, Payload, Tool, World};
+use no_frills_conformance::bench_world::{self, Payload, Tool, World};
+use no_frills_conformance::mountinfo;
 
 /// The single commands of a container's life, and in between, the wait for the death of what was killed.
 pub(crate) const COMMANDS: [&str; 5] = ["create", "start", "state", "kill", "delete"];
@@ -103,7 +103,7 @@ fn one_round(world: &World, tool: &Tool, settle: Duration) -> Result<Samples, St
         if *name == *"update" {
             later.arg("--resources").arg(world.limits());
         }
-        later.arg(world::id(tool));
+        later.arg(bench_world::id(tool));
         list.push(time(world, later)?);
     }
     pause();
@@ -144,7 +144,7 @@ pub(crate) fn while_running<T>(
 
 fn command(world: &World, tool: &Tool, name: &str) -> Command {
     let mut command = world.runtime(tool, name);
-    command.arg(world::id(tool));
+    command.arg(bench_world::id(tool));
     command
 }
 

@@ -12,12 +12,6 @@
 //! `--rounds N` (30), `--many N` (200; 0 for none), `--at-once N` (8), `--repeat N` of the latter (3), `--json FILE`.
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../engines/daemon.rs"]
-mod daemon;
-#[path = "../rootfs.rs"]
-mod rootfs;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,10 +19,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use lexopt::prelude::*;
+use no_frills_conformance::daemon::Daemon;
+use no_frills_conformance::rootfs;
 use rustix::process::WaitOptions;
 use serde_json::{Value, json};
-
-use daemon::Daemon;
 
 type Outcome<T = ()> = Result<T, String>;
 

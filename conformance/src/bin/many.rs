@@ -7,28 +7,17 @@
 //! Usage: `many [--count N] [NAME=PATH...]`, as root; without runtimes no-frills beside this program, and crun and runc in ../peers.
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../cgroup2.rs"]
-mod cgroup2;
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../mountinfo.rs"]
-mod mountinfo;
-#[path = "../rootfs.rs"]
-mod rootfs;
-
 use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use no_frills_conformance::{DEFAULT_SPEC, cgroup2, rootfs};
 use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::{Value, json};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// What `runc spec` prints on a cgroup2 host.
-const DEFAULT_SPEC: &str = include_str!("../default_spec.json");
 
 /// How many creates a median is of.
 const WINDOW: usize = 21;

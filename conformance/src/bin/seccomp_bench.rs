@@ -5,18 +5,6 @@
 //! whoever made it. How long it takes to make one is measured of the library alone.
 #![deny(unsafe_code)]
 
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../cgroup2.rs"]
-mod cgroup2;
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../mountinfo.rs"]
-mod mountinfo;
-#[path = "../rootfs.rs"]
-mod rootfs;
-#[allow(dead_code, reason = "shared with the other benchmark, which uses more of it")]
-#[path = "../bench/world.rs"]
-mod world;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -26,10 +14,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use no_frills::{Config, SeccompFilter};
+use no_frills_conformance::bench_world::{self, Tool, World};
+use no_frills_conformance::{DEFAULT_SPEC, PROBE, cgroup2};
 use no_frills_seccomp::{Action, Call, Instruction, Program};
 use serde_json::{Value, json};
-
-use world::{Tool, World};
 
 const HELP: &str = "\
 Usage: seccomp_bench [OPTION...]        (as root)
@@ -40,10 +28,8 @@ Usage: seccomp_bench [OPTION...]        (as root)
   --help
 ";
 
-const DEFAULT_SPEC: &str = include_str!("../default_spec.json");
 const DOCKER: &str = include_str!("../../fixtures/docker-default.json");
 const PODMAN: &str = include_str!("../../fixtures/podman-default.json");
-const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
 
 /// Rounds whose times do not count.
 const WARM_UP: usize = 3;
@@ -231,7 +217,7 @@ impl<'a> Subject<'a> {
         let mut config: Value = serde_json::from_str(DEFAULT_SPEC).map_err(|e| format!("the default spec: {e}"))?;
         config["process"]["terminal"] = json!(false);
         config["root"]["path"] = json!(world.rootfs());
-        config["linux"]["cgroupsPath"] = json!(format!("/{}", world::id(tool)));
+        config["linux"]["cgroupsPath"] = json!(format!("/{}", bench_world::id(tool)));
         if let Some(profile) = profile {
             config["linux"]["seccomp"] = profile.clone();
         }
@@ -255,7 +241,12 @@ impl<'a> Subject<'a> {
     fn filters(&self, world: &World) -> Result<Vec<Vec<Instruction>>, String> {
         let pid_file = world.scratch("pid");
         let mut command = self.run(world, &["/bin/sh", "-c", "echo ready; cat"])?;
-        command.arg("--pid-file").arg(&pid_file).arg(world::id(self.tool)).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg(bench_world::id(self.tool))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
         let mut line = String::new();
         let output = child.stdout.take().ok_or("no pipe")?;
@@ -299,7 +290,7 @@ fn in_turn<T>(
 fn calls(world: &World, subjects: &[Subject<'_>], rounds: usize) -> Result<(), String> {
     let all = in_turn(subjects, rounds, |_, subject| {
         let mut command = subject.run(world, &["/bin/probe", "calls", BATCHES])?;
-        command.arg(world::id(subject.tool)).stdout(Stdio::piped());
+        command.arg(bench_world::id(subject.tool)).stdout(Stdio::piped());
         world.go_on()?;
         let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
         if !output.status.success() {
@@ -332,7 +323,7 @@ fn starts(world: &World, subjects: &[Subject<'_>], rounds: usize) -> Result<(), 
     let mut commands = Vec::new();
     for subject in subjects {
         let mut command = subject.run(world, &["/bin/true"])?;
-        command.arg(world::id(subject.tool));
+        command.arg(bench_world::id(subject.tool));
         commands.push(command);
     }
     let all = in_turn(subjects, rounds, |index, _| {

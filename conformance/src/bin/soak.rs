@@ -6,15 +6,6 @@
 //! who are at work show too.
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../cgroup2.rs"]
-mod cgroup2;
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../mountinfo.rs"]
-mod mountinfo;
-#[path = "../rootfs.rs"]
-mod rootfs;
-
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,6 +14,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use no_frills::{Bundle, CreateOptions, Runtime};
+use no_frills_conformance::{DEFAULT_SPEC, cgroup2, rootfs};
 use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::{Value, json};
 
@@ -37,9 +29,6 @@ Usage: soak [OPTION...]        (as root)
 
 The exit status is 1 if something grows with the cycles, or a cycle fails.
 ";
-
-/// What `runc spec` prints on a cgroup2 host.
-const DEFAULT_SPEC: &str = include_str!("../default_spec.json");
 
 /// How many samples a part is cut by.
 const PARTS: usize = 4;

@@ -5,12 +5,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::daemon::Daemon;
 use super::images::BUSYBOX;
 use super::{call, place};
 use crate::bundle::{Output, Test, bare, eventually};
 use crate::cgroup2;
 use crate::expect::Verdict;
+use no_frills_conformance::daemon::Daemon;
 
 /// The image of busybox, as it is known to the daemon of the suite.
 pub(crate) const IMAGE: &str = BUSYBOX;

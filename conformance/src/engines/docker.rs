@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal};
 
-use super::daemon::{DAEMONS, Daemon};
 use super::images::{BUSYBOX, REDIS};
 use super::{call, place};
 use crate::bundle::{Lines, Output, Test, bare, becomes, ended, eventually, patience, readable};
@@ -18,6 +17,7 @@ use crate::expect::{Stop, Verdict, fail, same};
 use crate::features::Feature;
 use crate::left;
 use crate::terminal;
+use no_frills_conformance::daemon::{DAEMONS, Daemon};
 
 /// The name under which the daemon knows the runtime under test.
 pub(crate) const RUNTIME: &str = "under-test";

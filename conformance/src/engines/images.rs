@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::call;
-use super::daemon::Daemon;
 use crate::rootfs;
+use no_frills_conformance::daemon::Daemon;
 
 /// Where the registry listens: of the loopback addresses, for which engines ask for no certificate.
 pub(crate) const REGISTRY: &str = "127.0.0.1:5000";

@@ -6,7 +6,6 @@
 
 pub(crate) mod console;
 pub(crate) mod containerd;
-mod daemon;
 pub(crate) mod docker;
 mod images;
 pub(crate) mod podman;
@@ -20,7 +19,7 @@ use crate::bundle::Test;
 use crate::cgroup2;
 use crate::expect::Verdict;
 use crate::mountinfo;
-use daemon::Daemon;
+use no_frills_conformance::daemon::Daemon;
 use rustix::mount::UnmountFlags;
 
 /// The engines that cases need (`Case::needs_engine`).

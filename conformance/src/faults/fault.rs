@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 
-use crate::kind::Kind;
+use no_frills_conformance::kind::Kind;
 
 /// What happens instead of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

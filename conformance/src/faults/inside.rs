@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use crate::cgroup2;
+use no_frills_conformance::cgroup2;
 
 /// How long the kernel may take to finish what a command has ordered.
 const GRACE: Duration = Duration::from_secs(5);

@@ -20,8 +20,8 @@ use super::fault::{Fault, Place};
 use super::inside::{self, Inventory, Seen};
 use super::scenario::{Before, EXEC_SCRIPT, Fixture, Places, Scenario, config, normal, script};
 use super::trace;
-use crate::kind::Kind;
-use crate::{cgroup2, rootfs};
+use no_frills_conformance::kind::Kind;
+use no_frills_conformance::{cgroup2, rootfs};
 
 /// What the point itself writes, and what is not looked at in the search for what is left.
 const OWN: &[&str] = &["own", "out", "rootfs"];

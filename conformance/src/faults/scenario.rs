@@ -1,5 +1,6 @@
 //! What is interrupted: a command, in a container of a kind, and what is there before it.
 
+use no_frills_conformance::DEFAULT_SPEC;
 use serde_json::{Value, json};
 
 /// Kinds of containers.
@@ -160,9 +161,6 @@ pub(crate) struct Places<'a> {
     /// A device that containers may not use.
     pub(crate) device: Option<&'a str>,
 }
-
-/// What `runc spec` prints on a cgroup2 host.
-const DEFAULT_SPEC: &str = include_str!("../default_spec.json");
 
 /// A configuration.
 pub(crate) fn config(fixture: Fixture, args: &[&str], places: &Places<'_>) -> Result<Value, String> {

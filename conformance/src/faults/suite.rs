@@ -16,8 +16,8 @@ use super::fault::{FAULTS, Fault, Place};
 use super::point::{Point, Wrong};
 use super::scenario::{SCENARIOS, Scenario};
 use super::table::Table;
-use crate::kind::Kind;
-use crate::{cgroup2, rootfs};
+use no_frills_conformance::kind::Kind;
+use no_frills_conformance::{cgroup2, rootfs};
 
 /// What the command line asks for.
 #[derive(Debug, Default)]

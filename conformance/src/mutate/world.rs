@@ -15,7 +15,7 @@ use nix::sched::CloneFlags;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 
-use crate::{cgroup2, rootfs};
+use no_frills_conformance::{cgroup2, rootfs};
 
 /// For bind mounts.
 pub(crate) const FILE: &str = "/source/file";

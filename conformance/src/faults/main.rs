@@ -1,4 +1,9 @@
-//! See `src/bin/faults.rs`.
+//! Kills and failures at every system call: `faults --runtime PATH`.
+//!
+//! A command is run once under ptrace(2), to see which system calls it and all its processes make. Then it is run again for each
+//! of them: the process is killed instead of making it, or it fails. After that the container is deleted by force, and looked
+//! for what is left; a failure has to be told, and a success has to be one.
+#![forbid(unsafe_code)]
 
 mod fault;
 mod inside;

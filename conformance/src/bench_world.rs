@@ -1,4 +1,4 @@
-//! Where the benchmark takes place: a tmpfs with a rootfs, bundles and state roots, and the tools.
+//! Where benchmarks of runtimes take place: a tmpfs with a rootfs, bundles and state roots, and the tools.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::{Value, json};
 
-use crate::{cgroup2, rootfs};
-
-/// What `runc spec` prints on a cgroup2 host.
-const DEFAULT_SPEC: &str = include_str!("../default_spec.json");
+use crate::{DEFAULT_SPEC, cgroup2, rootfs};
 
 /// What a bundle's container runs.
 #[derive(Clone, Copy)]
-pub(crate) enum Payload {
+pub enum Payload {
+    /// /bin/true.
     True,
+    /// A process that waits to be killed.
     Sleep,
+    /// One that prints its mounts.
     Mounts,
 }
 
@@ -43,23 +43,27 @@ impl Payload {
 }
 
 /// A program that is measured.
-pub(crate) struct Tool {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
+pub struct Tool {
+    /// What the figures call it.
+    pub name: String,
+    /// The program.
+    pub path: PathBuf,
     /// Its first line of `--version`; none for the floor, which is no runtime.
-    pub(crate) version: Option<String>,
+    pub version: Option<String>,
 }
 
 impl Tool {
-    pub(crate) fn is_floor(&self) -> bool {
+    /// Whether it is the floor (`bin/floor.rs`).
+    pub fn is_floor(&self) -> bool {
         self.version.is_none()
     }
 }
 
-pub(crate) struct World {
+/// The place, with a bundle for each tool and payload; all is removed when it is dropped.
+pub struct World {
     dir: PathBuf,
     /// The floor first, then the runtimes as they were named.
-    pub(crate) tools: Vec<Tool>,
+    pub tools: Vec<Tool>,
     null: File,
     /// Where commands write errors.
     errors: PathBuf,
@@ -67,7 +71,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(floor: &Path, runtimes: &[(String, PathBuf)]) -> Result<Self, String> {
+    /// Makes it, for this process alone.
+    ///
+    /// # Errors
+    /// A tool is missing, or fails to tell its version; or the file systems cannot be made.
+    pub fn new(floor: &Path, runtimes: &[(String, PathBuf)]) -> Result<Self, String> {
         let mut tools = vec![Tool { name: "floor".to_owned(), path: absolute(floor)?, version: None }];
         for (name, path) in runtimes {
             let path = absolute(path)?;
@@ -124,16 +132,18 @@ impl World {
         Ok(config)
     }
 
-    pub(crate) fn rootfs(&self) -> PathBuf {
+    /// The root file system of all containers.
+    pub fn rootfs(&self) -> PathBuf {
         self.dir.join("rootfs")
     }
 
     /// What `update` changes.
-    pub(crate) fn limits(&self) -> PathBuf {
+    pub fn limits(&self) -> PathBuf {
         self.scratch("limits.json")
     }
 
-    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+    /// A file in the tmpfs.
+    pub fn scratch(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
@@ -146,7 +156,7 @@ impl World {
     }
 
     /// The command line that runs a payload from start to end.
-    pub(crate) fn run(&self, tool: &Tool, payload: Payload) -> Command {
+    pub fn run(&self, tool: &Tool, payload: Payload) -> Command {
         if !tool.is_floor() {
             let mut command = self.runtime(tool, "run");
             command.arg("--bundle").arg(self.bundle(tool, payload)).arg(id(tool));
@@ -158,20 +168,21 @@ impl World {
     }
 
     /// The command line that runs /bin/true in the container that runs.
-    pub(crate) fn exec(&self, tool: &Tool) -> Command {
+    pub fn exec(&self, tool: &Tool) -> Command {
         let mut command = self.runtime(tool, "exec");
         command.arg(id(tool)).args(Payload::True.args());
         command
     }
 
-    pub(crate) fn create(&self, tool: &Tool, payload: Payload) -> Command {
+    /// The command line that creates a container with a payload.
+    pub fn create(&self, tool: &Tool, payload: Payload) -> Command {
         let mut command = self.runtime(tool, "create");
         command.arg("--bundle").arg(self.bundle(tool, payload)).arg(id(tool));
         command
     }
 
     /// A command of a runtime, up to the name of the command.
-    pub(crate) fn runtime(&self, tool: &Tool, name: &str) -> Command {
+    pub fn runtime(&self, tool: &Tool, name: &str) -> Command {
         let mut command = self.quiet(&tool.path);
         command.arg("--root").arg(self.dir.join(&tool.name).join("state")).arg(name);
         command
@@ -179,7 +190,7 @@ impl World {
 
     /// A command with stdin and stdout on /dev/null. Errors go to a file, which costs nothing while
     /// there are none.
-    pub(crate) fn quiet(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn quiet(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let null = || self.null.try_clone().map_or_else(|_| Stdio::null(), Stdio::from);
         let errors =
             File::options().create(true).append(true).open(&self.errors).map_or_else(|_| Stdio::inherit(), Stdio::from);
@@ -189,16 +200,17 @@ impl World {
     }
 
     /// An error once a signal asked for the end, which comes between two commands.
-    pub(crate) fn go_on(&self) -> Result<(), String> {
+    pub fn go_on(&self) -> Result<(), String> {
         if self.interrupted.load(Ordering::Relaxed) { Err("interrupted".to_owned()) } else { Ok(()) }
     }
 
     /// What commands wrote to stderr so far.
-    pub(crate) fn errors(&self) -> String {
+    pub fn errors(&self) -> String {
         fs::read_to_string(&self.errors).unwrap_or_default()
     }
 
-    pub(crate) fn check_nothing_left(&self) -> Result<(), String> {
+    /// An error if a tool has left its cgroup.
+    pub fn check_nothing_left(&self) -> Result<(), String> {
         for tool in &self.tools {
             let cgroup = self.cgroup(tool);
             if cgroup.exists() {
@@ -225,7 +237,7 @@ impl Drop for World {
 }
 
 /// A tool's container, and its cgroup's name.
-pub(crate) fn id(tool: &Tool) -> String {
+pub fn id(tool: &Tool) -> String {
     format!("no-frills-bench-{}-{}", std::process::id(), tool.name)
 }
 

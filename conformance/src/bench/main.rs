@@ -6,30 +6,17 @@
 //! the same mount points: a benchmark of different work, or of failures, would be a lie.
 #![forbid(unsafe_code)]
 
-#[path = "../bench/chart.rs"]
 mod chart;
-#[path = "../bench/counts.rs"]
 mod counts;
-#[path = "../bench/figures.rs"]
 mod figures;
-#[path = "../bench/measure.rs"]
 mod measure;
-#[path = "../bench/report.rs"]
 mod report;
-#[path = "../bench/world.rs"]
-mod world;
-
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../cgroup2.rs"]
-mod cgroup2;
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../mountinfo.rs"]
-mod mountinfo;
-#[path = "../rootfs.rs"]
-mod rootfs;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use no_frills_conformance::bench_world::World;
+use no_frills_conformance::cgroup2;
 
 const HELP: &str = "\
 Usage: bench [OPTION...]        (as root)
@@ -76,7 +63,7 @@ fn main() -> ExitCode {
 
 fn bench(options: &Options) -> Result<(), String> {
     cgroup2::private_view()?;
-    let world = world::World::new(&options.floor, &options.runtimes)?;
+    let world = World::new(&options.floor, &options.runtimes)?;
     let different = measure::compare_mounts(&world)?;
     let samples = measure::rounds(&world, options.rounds, options.settle)?;
     let counts = world

@@ -3,16 +3,13 @@
 //! Workers, each in a world of its own, go through the mutations; this process hands them out, watches over them, and sums up.
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../cgroup2.rs"]
-mod cgroup2;
-#[allow(dead_code, reason = "shared with the suite, which uses more of it")]
-#[path = "../mountinfo.rs"]
-mod mountinfo;
-#[path = "../mutate/mod.rs"]
-mod mutate;
-#[path = "../rootfs.rs"]
-mod rootfs;
+mod command;
+mod documents;
+mod judge;
+mod mutation;
+mod random;
+mod worker;
+mod world;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +19,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use no_frills_conformance::cgroup2;
 use serde_json::Value;
 
-use mutate::worker::{Share, Subject};
-use mutate::{worker, world};
+use worker::{Share, Subject};
 
 const HELP: &str = "\
 Usage: mutate [OPTION...]        (as root)

@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The cgroup of daemons, in that of whoever starts them.
-pub(super) const DAEMONS: &str = "daemons";
+pub const DAEMONS: &str = "daemons";
 
 /// A running daemon.
-pub(crate) struct Daemon {
+pub struct Daemon {
     name: String,
     child: Child,
     log: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts the daemon in this cgroup, with its output in `log`, and waits until `ready` holds.
-    pub(crate) fn start(
+    pub fn start(
         name: &str,
         mut command: Command,
         log: PathBuf,
@@ -58,7 +58,7 @@ impl Daemon {
     }
 
     /// The end of its log.
-    pub(crate) fn last_words(&self) -> String {
+    pub fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         let last = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default();
@@ -66,7 +66,7 @@ impl Daemon {
     }
 
     /// Asks it to end and waits for that.
-    pub(crate) fn stop(mut self) -> Result<(), String> {
+    pub fn stop(mut self) -> Result<(), String> {
         let tell = |name: &str, e: std::io::Error| format!("ending {name}: {e}");
         rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)
             .map_err(|e| tell(&self.name, e.into()))?;
@@ -83,7 +83,7 @@ impl Daemon {
     }
 
     /// Kills it, and waits for that.
-    pub(crate) fn kill(mut self) -> Result<(), String> {
+    pub fn kill(mut self) -> Result<(), String> {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         killed.map(drop).map_err(|e| format!("killing {}: {e}", self.name))
     }
