@@ -87,6 +87,11 @@ impl Test {
         self.cgroup_mount.join(self.cgroup.trim_start_matches('/'))
     }
 
+    /// A name that is unique on the machine: the case's, and this.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{}-{what}", self.cgroup.trim_start_matches('/').replace('/', "-"))
+    }
+
     /// A path in the case's working directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.work.join(name)
@@ -101,8 +106,8 @@ impl Test {
     /// A bundle with this config, a root file system, and a cgroup and an id of its own.
     pub(crate) fn bundle_of(&self, config: Value) -> Verdict<Bundle<'_>> {
         let number = self.number();
-        // Unique on the machine, in case that a runtime names a cgroup at the root by it.
-        let id = format!("{}-{number}", self.cgroup.trim_start_matches('/').replace('/', "-"));
+        // In case that a runtime names a cgroup at the root by it.
+        let id = self.name(&number.to_string());
         let dir = self.work.join(format!("b{number}"));
         fs::create_dir(&dir)?;
         rootfs::make(&dir.join("rootfs"), &self.work.join("../busybox"))?;

@@ -70,20 +70,18 @@ pub(crate) struct Profile {
 impl Profile {
     /// Loads a profile that allows everything but what these rules deny.
     pub(crate) fn load(t: &Test, name: &str, rules: &str) -> Verdict<Self> {
-        let name = format!("{}-{name}", t.cgroup.trim_start_matches('/').replace('/', "-"));
-        let allowed = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
-        Self::loaded("", name, &format!("{allowed} {rules}"))
+        Self::loaded(t, "", name, rules)
     }
 
     /// The same with rules that an ABI has to be named for: of user namespaces.
     pub(crate) fn load_with_abi(t: &Test, name: &str, rules: &str) -> Verdict<Self> {
-        let name = format!("{}-{name}", t.cgroup.trim_start_matches('/').replace('/', "-"));
-        let allowed = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
-        Self::loaded("abi <abi/4.0>,\n", name, &format!("{allowed} {rules}"))
+        Self::loaded(t, "abi <abi/4.0>,\n", name, rules)
     }
 
-    fn loaded(abi: &str, name: String, rules: &str) -> Verdict<Self> {
-        let text = format!("{abi}profile {name} flags=(attach_disconnected) {{ {rules} }}\n");
+    fn loaded(t: &Test, abi: &str, name: &str, rules: &str) -> Verdict<Self> {
+        let name = t.name(name);
+        let allowed = "file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,";
+        let text = format!("{abi}profile {name} flags=(attach_disconnected) {{ {allowed} {rules} }}\n");
         let profile = Self { name, text };
         profile.parser("--replace")?;
         Ok(profile)

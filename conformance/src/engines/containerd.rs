@@ -83,7 +83,7 @@ impl<'t> Ctr<'t> {
 
     /// The id of a container of this case.
     pub(crate) fn id(&self, name: &str) -> String {
-        format!("{}{name}", prefix(self.test))
+        self.test.name(name)
     }
 
     /// The container's cgroup.
@@ -170,7 +170,7 @@ impl<'t> Ctr<'t> {
 
     /// Removes all containers of the case.
     pub(crate) fn clean_up(&self) -> Verdict {
-        let prefix = prefix(self.test);
+        let prefix = self.test.name("");
         let listed = |what: &str| -> Verdict<Vec<String>> {
             let all = self.gets(&format!("{what} list --quiet"), &[])?;
             Ok(all.lines().filter(|id| id.starts_with(&prefix)).map(str::to_owned).collect())
@@ -184,10 +184,6 @@ impl<'t> Ctr<'t> {
         }
         Ok(())
     }
-}
-
-fn prefix(t: &Test) -> String {
-    format!("{}-", t.cgroup.trim_start_matches('/').replace('/', "-"))
 }
 
 /// Removes what this case has made and left.

@@ -1,22 +1,21 @@
 //! Docker: the daemon, and the command as a case calls it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal};
 
+use super::console::Console;
 use super::images::{BUSYBOX, REDIS};
 use super::{call, place};
-use crate::bundle::{Lines, Output, Test, bare, becomes, ended, eventually, patience, readable};
+use crate::bundle::{Lines, Output, Test, bare, becomes, ended, eventually};
 use crate::expect::{Stop, Verdict, fail, same};
 use crate::features::Feature;
 use crate::left;
-use crate::terminal;
 use no_frills_conformance::daemon::{DAEMONS, Daemon};
 
 /// The name under which the daemon knows the runtime under test.
@@ -96,7 +95,7 @@ impl<'t> Docker<'t> {
 
     /// A name that no other case gives to anything of this daemon.
     pub(crate) fn name(&self, what: &str) -> String {
-        format!("{}-{what}", self.test.cgroup.trim_start_matches('/').replace('/', "-"))
+        self.test.name(what)
     }
 
     /// `docker ARGS`.
@@ -158,8 +157,8 @@ impl<'t> Docker<'t> {
     }
 
     /// The command in a terminal of this size, which controls its session.
-    pub(crate) fn in_terminal(&self, rows: u16, columns: u16, args: &[&str]) -> Verdict<Session> {
-        Session::start(&self.command(args), rows, columns)
+    pub(crate) fn in_terminal(&self, rows: u16, columns: u16, args: &[&str]) -> Verdict<Console> {
+        Console::start(&self.command(args), rows, columns)
     }
 
     /// Removes what this case has made and left.
@@ -276,76 +275,6 @@ impl Piped {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Verdict {
         Ok(rustix::process::kill_process(Pid::from_child(&self.child), signal)?)
-    }
-
-    /// Waits for its end: the status.
-    pub(crate) fn ended(&self) -> Verdict<i32> {
-        ended(Pid::from_child(&self.child))
-    }
-}
-
-/// A command in a terminal.
-pub(crate) struct Session {
-    child: Child,
-    master: File,
-    /// What was read and not asked for yet.
-    seen: String,
-}
-
-impl Session {
-    fn start(command: &Command, rows: u16, columns: u16) -> Verdict<Self> {
-        let (master, slave) = terminal::open()?;
-        terminal::resize(&master, rows, columns)?;
-        let mut session = Command::new("setsid");
-        session.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
-        session.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?)))).env("TERM", "dumb");
-        let child = session.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave).spawn()?;
-        Ok(Self { child, master, seen: String::new() })
-    }
-
-    /// Types this.
-    pub(crate) fn types(&mut self, text: &str) -> Verdict {
-        Ok(self.master.write_all(text.as_bytes())?)
-    }
-
-    /// What is shown, up to and with this text.
-    pub(crate) fn shows(&mut self, text: &str) -> Verdict<String> {
-        let deadline = Instant::now() + patience();
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                let rest = self.seen.split_off(at + text.len());
-                return Ok(std::mem::replace(&mut self.seen, rest));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO || !self.more(left)? {
-                return fail(format!("on the terminal\nexpected: {text:?}\nactual:   {:?}", self.seen));
-            }
-        }
-    }
-
-    /// Changes the window's size until this is shown: Docker's client listens to changes some time after the start.
-    pub(crate) fn resizes(&mut self, rows: u16, columns: u16, text: &str) -> Verdict {
-        let what = format!("the terminal shows {text:?}");
-        eventually(&what, || {
-            terminal::resize(&self.master, rows, columns + 1)?;
-            terminal::resize(&self.master, rows, columns)?;
-            while !self.seen.contains(text) && self.more(Duration::from_millis(500))? {}
-            Ok(self.seen.contains(text))
-        })
-    }
-
-    /// Reads what there is within this time; false if there is nothing.
-    fn more(&mut self, limit: Duration) -> Verdict<bool> {
-        if !readable(&self.master, limit)? {
-            return Ok(false);
-        }
-        let mut buffer = [0; 4096];
-        match self.master.read(&mut buffer) {
-            Ok(length) => self.seen.push_str(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default())),
-            // EIO: the slave's last descriptor is closed.
-            Err(e) => return fail(format!("on the terminal: {:?}, then {e}", self.seen)),
-        }
-        Ok(true)
     }
 
     /// Waits for its end: the status.

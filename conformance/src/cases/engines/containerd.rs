@@ -98,27 +98,27 @@ fn runtime(t: &Test) -> Verdict {
 fn run_terminal(t: &Test) -> Verdict {
     let c = Ctr::of(t);
     let mut console = Console::start(&c.run_command("--rm --tty", "c", &["sh"]), 31, 97)?;
-    console.types("echo $((6*7)); tty")?;
-    console.reads("42\n/dev/pts/0")?;
+    console.types("echo $((6*7)); tty\r")?;
+    console.shows("42\n/dev/pts/0")?;
     has_size(&mut console, "31 97")?;
     let command = c.command("tasks exec --tty --exec-id e", &[&c.id("c"), "sh"]);
     let mut other = Console::start(&command, 20, 60)?;
-    other.types("echo $((6*7))")?;
-    other.reads("42\n")?;
+    other.types("echo $((6*7))\r")?;
+    other.shows("42\n")?;
     has_size(&mut other, "20 60")?;
-    other.types("exit 6")?;
-    same("the exit status of exec", other.ends()?, 6)?;
+    other.types("exit 6\r")?;
+    same("the exit status of exec", other.ended()?, 6)?;
     console.resize(22, 66)?;
     has_size(&mut console, "22 66")?;
-    console.types("exit 5")?;
-    same("the exit status", console.ends()?, 5)
+    console.types("exit 5\r")?;
+    same("the exit status", console.ended()?, 5)
 }
 
 /// The shell's terminal has this size, which ctr sets at some time after the start.
 fn has_size(console: &mut Console, size: &str) -> Verdict {
     eventually("the terminal has the window's size", || {
-        console.types("stty size 2>&1; echo size$((1))")?;
-        Ok(console.reads("size1")?.contains(size))
+        console.types("stty size 2>&1; echo size$((1))\r")?;
+        Ok(console.shows("size1")?.contains(size))
     })
 }
 

@@ -108,16 +108,16 @@ fn run<P: Place>(t: &Test) -> Verdict {
 fn run_terminal<P: Place>(t: &Test) -> Verdict {
     let p = P::podman(t)?;
     let mut console = Console::start(&p.command(&format!("run --rm -it --name c {IMAGE} sh"), &[]), 31, 97)?;
-    console.types("echo $((6*7)); tty")?;
-    console.reads("42\n/dev/pts/0")?;
+    console.types("echo $((6*7)); tty\r")?;
+    console.shows("42\n/dev/pts/0")?;
     // Podman sets the size at some time after the start, from the window's.
     eventually("the terminal has the window's size", || Ok(p.gets("exec c stty -F /dev/pts/0 size", &[])? == "31 97"))?;
     if !p.who.has_systemd() {
         console.resize(20, 60)?;
         eventually("the terminal has the new size", || Ok(p.gets("exec c stty -F /dev/pts/0 size", &[])? == "20 60"))?;
     }
-    console.types("exit 5")?;
-    same("the exit status", console.ends()?, 5)
+    console.types("exit 5\r")?;
+    same("the exit status", console.ended()?, 5)
 }
 
 fn exec<P: Place>(t: &Test) -> Verdict {
@@ -148,10 +148,10 @@ fn exec_terminal<P: Place>(t: &Test) -> Verdict {
     let p = P::podman(t)?;
     idle(&p, "")?;
     let mut console = Console::start(&p.command("exec -it c sh", &[]), 31, 97)?;
-    console.types("echo $((6*7)); tty; test -t 0 && test -t 2 && echo yes$((1))")?;
-    console.reads("yes1")?;
-    console.types("exit 6")?;
-    same("the exit status", console.ends()?, 6)?;
+    console.types("echo $((6*7)); tty; test -t 0 && test -t 2 && echo yes$((1))\r")?;
+    console.shows("yes1")?;
+    console.types("exit 6\r")?;
+    same("the exit status", console.ended()?, 6)?;
     same("the container", p.inspect("c", ".State.Status")?, "running")
 }
 
