@@ -1,4 +1,7 @@
-//! create, start, state, kill, delete, run, list, ps.
+//! create, start, state, kill, delete, list, ps.
+
+mod refusals;
+mod run;
 
 use std::fs;
 
@@ -11,8 +14,8 @@ use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = verbs();
-    cases.extend(refusals());
-    cases.extend(runs());
+    cases.extend(refusals::cases());
+    cases.extend(run::cases());
     cases
 }
 
@@ -84,37 +87,6 @@ fn verbs() -> Vec<Case> {
             "the container is still listed after its process ended",
             listed_after_end,
         ),
-    ]
-}
-
-fn refusals() -> Vec<Case> {
-    vec![
-        case("lifecycle/missing-id", "state, start, kill, delete of a missing container fail", missing_id),
-        case("lifecycle/delete-running", "delete of a running container fails and changes nothing", delete_running),
-        case("lifecycle/start-twice", "start of a running or stopped container fails", start_twice),
-        case("lifecycle/kill-stopped", "kill of a stopped container fails, kill --all of it does not", kill_stopped),
-        case("lifecycle/kill-unknown-signal", "kill with an unknown signal names it and sends nothing", kill_unknown),
-        case("lifecycle/id-in-use", "an id in use is refused and the container stays as it was", id_in_use),
-        case("lifecycle/ids-accepted", "ids of letters, digits, _ + - . and of 200 characters", ids_accepted)
-            .differs(Kind::Crun, "an id does not begin with a dot, since the state root holds files that do"),
-        case(
-            "lifecycle/ids-refused",
-            "ids that are empty, `.`, `..`, hold / or others, or are 1025 characters long",
-            ids_refused,
-        ),
-        case("lifecycle/missing-arguments", "a command without an id fails", missing_arguments),
-    ]
-}
-
-fn runs() -> Vec<Case> {
-    vec![
-        case("lifecycle/run-status", "run exits with the process's status", run_status),
-        case("lifecycle/run-signal", "run exits with 128 and the signal that killed the process", run_signal),
-        case("lifecycle/run-leaves-nothing", "an attached run removes its container", run_leaves_nothing),
-        case("lifecycle/run-keep", "run --keep leaves a stopped container", run_keep),
-        case("lifecycle/run-detached", "run --detach returns at once and leaves a running container", run_detached),
-        case("lifecycle/run-forwards-signals", "a signal to an attached run reaches the process", run_forwards),
-        case("lifecycle/run-stdin-pipe", "an attached run passes stdin, stdout and stderr through", run_stdio),
     ]
 }
 
@@ -479,183 +451,4 @@ fn listed_after_end(t: &Test) -> Verdict {
     b.start()?;
     same("status", b.ended()?, 1)?;
     same("list -q", t.runtime(&["list", "-q"])?.exits(0)?.stdout()?.trim(), b.id.as_str())
-}
-
-fn missing_id(t: &Test) -> Verdict {
-    let peers = ["does not exist", "No such file"];
-    t.runtime(&["state", "no-such"])?.refuses(t, "container does not exist", &peers)?;
-    t.runtime(&["start", "no-such"])?.refuses(t, "container does not exist", &peers)?;
-    t.runtime(&["kill", "no-such", "9"])?.refuses(t, "container does not exist", &peers)?;
-    t.runtime(&["delete", "no-such"])?.refuses(t, "container does not exist", &peers)?;
-    t.runtime(&["ps", "no-such"])?.refuses(t, "container does not exist", &peers)?;
-    Ok(())
-}
-
-fn delete_running(t: &Test) -> Verdict {
-    let b = t.bundle()?.idle();
-    b.create()?;
-    b.start()?;
-    let ours = format!("cannot delete container {} that is not stopped: running", b.id);
-    b.verb("delete", &[])?.refuses(t, &ours, &[&ours, "is not in `created` or `stopped` state"])?;
-    b.is("running")
-}
-
-fn start_twice(t: &Test) -> Verdict {
-    let b = t.bundle()?.idle();
-    b.create()?;
-    b.start()?;
-    b.verb("start", &[])?.refuses(t, "cannot start an already running container", &[])?;
-    b.is("running")?;
-    b.verb("kill", &["9"])?.exits(0)?;
-    b.ended()?;
-    b.verb("start", &[])?.refuses(t, "cannot start a container that has stopped", &[])?;
-    b.is("stopped")
-}
-
-fn kill_stopped(t: &Test) -> Verdict {
-    let b = t.bundle()?.args(&["true"]);
-    b.create()?;
-    b.start()?;
-    b.ended()?;
-    b.verb("kill", &["9"])?.refuses(t, "container not running", &["container not running", "No such process"])?;
-    b.verb("kill", &["TERM"])?.refuses(t, "container not running", &["container not running", "No such process"])?;
-    t.runtime(&["kill", "--all", &b.id, "9"])?.exits(0)?;
-    t.runtime(&["kill", "-a", &b.id, "KILL"])?.exits(0)?;
-    Ok(())
-}
-
-fn kill_unknown(t: &Test) -> Verdict {
-    let b = t.bundle()?.idle();
-    b.create()?;
-    b.verb("kill", &["SIGFOO"])?.refuses(t, "SIGFOO", &["unknown signal"])?;
-    b.verb("kill", &["99"])?.refuses(t, "99", &[])?;
-    b.is("created")
-}
-
-fn id_in_use(t: &Test) -> Verdict {
-    let b = t.bundle()?.idle();
-    b.create()?;
-    let pid = b.state()?["pid"].clone();
-    let peers = ["already exists"];
-    b.create_with(&[])?.refuses(t, "container with given ID already exists", &peers)?;
-    b.run()?.refuses(t, "container with given ID already exists", &peers)?;
-    b.is("created")?;
-    same("pid", &b.state()?["pid"], &pid)?;
-    b.start()?;
-    b.is("running")
-}
-
-fn ids_accepted(t: &Test) -> Verdict {
-    let long = "x".repeat(200);
-    for id in ["a", "A_b+c-d.9", "0", "_", ".hidden", long.as_str()] {
-        let mut b = t.bundle()?.idle();
-        b.id = id.to_owned();
-        t.clean_up_also(id);
-        if t.kind == Kind::Crun && id.starts_with('.') {
-            b.create_with(&[])?.exits(1)?;
-            continue;
-        }
-        b.create()?;
-        b.start()?;
-        same("id", &b.state()?["id"], id)?;
-        b.delete_force()?;
-    }
-    Ok(())
-}
-
-fn ids_refused(t: &Test) -> Verdict {
-    let long = "x".repeat(1025);
-    for id in ["", ".", "..", "a/b", "../x", "/", "a b", "a:b", "a\nb", "\u{e9}", long.as_str()] {
-        let mut b = t.bundle()?.args(&["true"]);
-        b.id = id.to_owned();
-        let ours = if id.is_empty() { "container id cannot be empty" } else { "invalid container ID format" };
-        b.run()?.refuses(t, ours, &[])?;
-        b.create_with(&[])?.refuses(t, ours, &[])?;
-        check(!b.pid_file().exists(), || "a pid file was written".to_owned())?;
-        for verb in ["state", "delete", "start"] {
-            let output = b.verb(verb, &[])?;
-            check(output.status != 0, || format!("{verb} {id:?} succeeded"))?;
-        }
-    }
-    Ok(())
-}
-
-fn missing_arguments(t: &Test) -> Verdict {
-    for verb in ["create", "run", "start", "state", "kill", "delete", "ps"] {
-        let output = t.runtime(&[verb])?;
-        check(output.status != 0, || format!("{verb} without an id succeeded"))?;
-    }
-    let output = t.runtime(&["no-such-command"])?;
-    check(output.status != 0, || "an unknown command succeeded".to_owned())?;
-    let output = t.runtime(&["state", "--no-such-flag", "x"])?;
-    check(output.status != 0, || "an unknown flag was accepted".to_owned())
-}
-
-fn run_status(t: &Test) -> Verdict {
-    t.bundle()?.sh("exit 7").run()?.exits(7)?;
-    t.bundle()?.sh("exit 0").run()?.exits(0)?;
-    t.bundle()?.sh("exit 255").run()?.exits(255)?;
-    Ok(())
-}
-
-fn run_signal(t: &Test) -> Verdict {
-    // A pid namespace's first process does not die of a signal from within; a child of the host's does.
-    let b = t.bundle()?.no_namespace("pid").sh("kill -9 $$");
-    b.run()?.exits(137)?;
-    Ok(())
-}
-
-fn run_leaves_nothing(t: &Test) -> Verdict {
-    let b = t.bundle()?.args(&["false"]);
-    b.run()?.exits(1)?;
-    b.is_gone()?;
-    check(!b.cgroup_dir().exists(), || "the cgroup is left".to_owned())
-}
-
-fn run_keep(t: &Test) -> Verdict {
-    let b = t.bundle()?.sh("exit 5");
-    b.run_with(&["--keep"])?.exits(5)?;
-    b.is("stopped")?;
-    b.verb("delete", &[])?.exits(0)?;
-    b.is_gone()
-}
-
-fn run_detached(t: &Test) -> Verdict {
-    let b = t.bundle()?.idle();
-    b.run_with(&["--detach", "--pid-file", &b.pid_file().to_string_lossy()])?.exits(0)?;
-    b.is("running")?;
-    b.kill_and_delete()?;
-    b.is_gone()
-}
-
-fn run_forwards(t: &Test) -> Verdict {
-    use std::process::Stdio;
-    let b = t.bundle()?.sh("trap 'echo got; exit 9' USR1; echo ready; while :; do sleep 1000 & wait $!; done");
-    b.save()?;
-    let (reader, writer) = std::io::pipe()?;
-    let mut command = b.command("run", &[]);
-    let mut child = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).spawn()?;
-    drop(command);
-    let mut lines = crate::bundle::Lines::new(reader);
-    same("first line", lines.next()?, "ready")?;
-    let pid = some("a pid", rustix::process::Pid::from_raw(i32::try_from(child.id())?))?;
-    rustix::process::kill_process(pid, rustix::process::Signal::USR1)?;
-    same("second line", lines.next()?, "got")?;
-    same("status", crate::bundle::code(child.wait()?), 9)
-}
-
-fn run_stdio(t: &Test) -> Verdict {
-    use std::io::{Read, Write};
-    use std::process::Stdio;
-    let b = t.bundle()?.sh("read line; echo out:$line; echo err:$line >&2; cat");
-    b.save()?;
-    let mut command = b.command("run", &[]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    some("stdin", child.stdin.take())?.write_all(b"one\ntwo\n")?;
-    let (mut out, mut err) = (String::new(), String::new());
-    some("stdout", child.stdout.take())?.read_to_string(&mut out)?;
-    some("stderr", child.stderr.take())?.read_to_string(&mut err)?;
-    same("status", crate::bundle::code(child.wait()?), 0)?;
-    same("stdout", out, "out:one\ntwo\n")?;
-    same("stderr", err, "err:one\n")
 }
