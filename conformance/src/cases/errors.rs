@@ -276,7 +276,11 @@ macro_rules! wrong_type {
 
 fn type_cases() -> Vec<Case> {
     vec![
-        wrong_type!("errors/type-of-config", "", json!([])),
+        case("errors/type-of-config", "a configuration of a wrong type: the error names the file", |t| {
+            let b = t.bundle()?.args(&["true"]).set("", json!([]));
+            b.run()?.refuses(t, "config.json: expected an object, found an array", &[])?;
+            b.is_gone()
+        }),
         wrong_type!("errors/type-of-process", "/process", json!("true")),
         wrong_type!("errors/type-of-args", "/process/args", json!("true")),
         wrong_type!("errors/type-of-arg", "/process/args/0", json!(7)),

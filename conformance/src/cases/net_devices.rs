@@ -147,7 +147,7 @@ fn failed(t: &Test) -> Verdict {
     ip("addr add 10.9.8.7/24 dev d0")?;
     ip("link set d0 up")?;
     let b = with(b, json!({"d0": {"name": "eth0"}})).args(&["no-such-program"]);
-    check(b.run()?.status != 0, || "it runs".to_owned())?;
+    b.run()?.refuses(t, "no-such-program", &["no-such-program"])?;
     b.is_gone()?;
     let devices = devices()?;
     contains("on the host", &devices, " d0@")?;

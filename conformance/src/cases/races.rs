@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::bundle::{Bundle, Test};
 use crate::case::{Case, case};
-use crate::expect::{Verdict, check, lacks, same};
+use crate::expect::{Verdict, check, lacks, same, some};
 use crate::kind::Kind;
 use crate::mountinfo;
 use crate::racer::{LONG_ENOUGH, directory, race, remove, run};
@@ -48,6 +48,7 @@ fn copy_up(t: &Test) -> Verdict {
     let b = with_copy(t)?.with_dir("var/data/directory")?.with_link("var/data/link", &secret)?;
     fs::write(b.rootfs("var/data/directory/file"), "fine")?;
     let b = b.sh("cat /var/data/directory/file /var/data/link/file");
+    same("what is copied without a race", run(&b)?.as_str(), "fine")?;
     race(&b.rootfs("var/data/directory"), &b.rootfs("var/data/link"), 50, || {
         lacks("what was copied", &run(&b)?, "secret").map(|()| true)
     })
@@ -57,6 +58,7 @@ fn copy_up_fifo(t: &Test) -> Verdict {
     let b = with_copy(t)?.with_dir("etc/aside")?.sh("stat -c %F /var/data/file");
     fs::write(b.rootfs("var/data/file"), "x".repeat(100_000))?;
     mknodat(CWD, b.rootfs("etc/aside/fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
+    same("what is copied without a race", b.stdout()?, "regular file\n")?;
     race(&b.rootfs("var/data/file"), &b.rootfs("etc/aside/fifo"), 50, || {
         let out = run(&b)?;
         check(matches!(out.as_str(), "" | "fifo\n" | "regular file\n"), || out).map(|()| true)
@@ -81,9 +83,12 @@ fn readonly_tmpfs(t: &Test) -> Verdict {
     let b = b.mount("/elsewhere", "tmpfs", "tmpfs", &["mode=755"]);
     let b = b.mount("/vol/one/tmpfs", "tmpfs", "tmpfs", &["ro", "mode=755", "size=1236k"]);
     let b = b.args(&["cat", "/proc/self/mountinfo"]);
+    let with_size =
+        |mounts: &[mountinfo::Mount]| mounts.iter().find(|mount| mount.fs_options.contains("size=1236k")).cloned();
+    some("the tmpfs without a race", with_size(&mountinfo::parse(&b.stdout()?)))?;
     race(&one, &other, 100, || {
         let mounts = mountinfo::parse(&run(&b)?);
-        match mounts.iter().find(|mount| mount.fs_options.contains("size=1236k")) {
+        match with_size(&mounts) {
             Some(mount) => check(mount.options.contains("ro"), || format!("it can be written: {mount:?}"))?,
             None => same("mounts", mounts.len(), 0)?,
         }
@@ -98,6 +103,7 @@ fn device_mode(t: &Test) -> Verdict {
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
     let device = json!([{"path": "/vol/node", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}]);
     let b = t.bundle()?.bind(&volume, "/vol", &["bind"]).set("/linux/devices", device).args(&["true"]);
+    b.run()?.exits(0)?;
     let deadline = Instant::now() + LONG_ENOUGH;
     while Instant::now() < deadline {
         remove(&node)?;

@@ -2,7 +2,7 @@
 
 mod environment;
 mod exec;
-mod scheduling;
+pub(super) mod scheduling;
 
 use std::fs;
 use std::process::{Command, Stdio};

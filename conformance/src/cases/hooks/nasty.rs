@@ -66,9 +66,9 @@ fn timeout_family(t: &Test) -> Verdict {
     hook["timeout"] = json!(1);
     let b = b.hook("createRuntime", hook);
     check(b.create_with(&[])?.status != 0, || "create did not fail".to_owned())?;
-    let child = read(&dir, "pid")?;
+    let child: u32 = read(&dir, "pid")?.trim().parse()?;
     eventually("what the hook had started is dead", || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+        let stat = fs::read_to_string(format!("/proc/{child}/stat"));
         Ok(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z")))
     })
 }

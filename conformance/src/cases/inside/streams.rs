@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use serde_json::json;
 
-use super::{begin, deleted, in_time, through, verb, within};
+use super::{begin, command_line, deleted, in_time, said, through, verb, within};
 use crate::bundle::{Bundle, Test, code, eventually};
 use crate::case::{Case, case};
 use crate::expect::{Verdict, check, contains, same};
@@ -159,9 +159,13 @@ fn full(t: &Test) -> Verdict {
     deleted(&b)?;
     // An attached run waits for it, and ends with it.
     let mut run = begin(t, with_full_pipe(&path, ">", &b.command("run", &["--pid-file", &pid_file])))?;
-    eventually("it runs", || Ok(b.verb("state", &[])?.stdout()?.contains("running")))?;
+    // Killed before its program runs it would be a run that has failed.
+    eventually("its program runs", || {
+        Ok(b.pid().is_ok_and(|pid| command_line(pid.as_raw_nonzero().get()).starts_with("sh ")))
+    })?;
     verb(&b, "kill", &[], &["KILL"])?.exits(0)?;
-    same("status", code(in_time(&mut run, "run")?), 137)?;
+    let status = code(in_time(&mut run, "run")?);
+    check(status == 137, || format!("status {status}: {}", said(t).unwrap_or_default()))?;
     b.is_gone()
 }
 

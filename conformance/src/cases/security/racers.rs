@@ -75,6 +75,7 @@ fn mounts(t: &Test) -> Verdict {
     let before = b.config["mounts"].clone();
     with_tmpfs(&mut b.config, &before, |number| format!("/vol/one/{number}"));
     let host = fs::read_to_string("/proc/self/mountinfo")?;
+    b.run()?.exits(0)?;
     race(&one, &link, 50, || {
         let output = b.run()?;
         if output.status == 0 {
@@ -101,6 +102,8 @@ fn made(t: &Test) -> Verdict {
     let mut b = b.bind(&source, "/vol/one/file", &["bind"]).args(&["true"]);
     let before = b.config["mounts"].clone();
     let mut round = 0;
+    with_tmpfs(&mut b.config, &before, |number| format!("/vol/one/{number}/a/b"));
+    b.run()?.exits(0)?;
     race(&one, &link, 20, || {
         // What was made once is there the next time.
         round += 1;
@@ -118,6 +121,8 @@ fn moved_cwd(t: &Test) -> Verdict {
     let b = t.bundle()?.bind(&volume, "/vol", &["bind"]).set("/process/cwd", json!("/vol/cwd"));
     // The directory is empty, and a host's is not.
     let b = b.args(&["ls", "-A"]);
+    fs::create_dir(&cwd)?;
+    same("what is there without a race", b.stdout()?, "")?;
     let deadline = Instant::now() + 2 * LONG_ENOUGH;
     for number in (3..64).take_while(|_| Instant::now() < deadline) {
         remove(&cwd)?;
@@ -153,6 +158,7 @@ fn mask(t: &Test) -> Verdict {
     let volume = directory(t, "volume")?;
     let b = own_dev(t, &volume)?;
     let (null, link) = (volume.join("null"), volume.join("link"));
+    same("what the mask shows without a race", b.stdout()?, "")?;
     race(&null, &link, 300, || {
         same("what the mask shows", run(&b)?.as_str(), "")?;
         Ok(true)
@@ -206,9 +212,12 @@ fn console(t: &Test) -> Verdict {
 fn moved_proc(t: &Test) -> Verdict {
     let b = t.bundle()?.writable().with_dir("moved")?;
     let b = b.sh("for p in /proc /moved; do test -e $p/self && cat $p/self/mountinfo && break; done; true");
+    let has_proc =
+        |mounts: &[mountinfo::Mount]| mounts.iter().any(|mount| mount.fs_type == "proc" && mount.root == "/");
+    check(has_proc(&mountinfo::parse(&b.stdout()?)), || "there is no procfs without a race".to_owned())?;
     race(&b.rootfs("proc"), &b.rootfs("moved"), 500, || {
         let mounts = mountinfo::parse(&run(&b)?);
-        if mounts.iter().any(|mount| mount.fs_type == "proc" && mount.root == "/") {
+        if has_proc(&mounts) {
             let readonly = |mount: &mountinfo::Mount| mount.root == "/sys" && mount.options.contains("ro");
             let found = mounts.iter().any(|mount| mount.fs_type == "proc" && readonly(mount));
             check(found, || "/proc/sys can be written".to_owned())?;
@@ -257,6 +266,8 @@ fn readonly(t: &Test) -> Verdict {
         b = b.mount(dir, "tmpfs", "tmpfs", &[size]);
     }
     let b = b.set("/linux/readonlyPaths", json!(vec!["/vol/one/dir"; 8]));
+    let without = in_volume(&b.stdout()?);
+    check(without.iter().any(|mount| mount.options.contains("ro")), || format!("without a race: {without:?}"))?;
     race(&one, &other, 60, || {
         let output = b.run()?;
         if output.status != 0 {
@@ -288,13 +299,17 @@ fn masked(t: &Test) -> Verdict {
     // Each of them a chance for the racer; they lie one upon another.
     let paths = ["/vol/one/dir", "/vol/one/file"].repeat(8);
     let b = b.set("/linux/maskedPaths", json!(paths));
+    let all_masked = |text: &str| {
+        let masks = in_volume(text);
+        let count =
+            masks.iter().filter(|mask| mask.fs_type == "tmpfs" || mask.root == "/null" || mask.has("ro")).count();
+        check(count == paths.len(), || format!("not every path is masked: {masks:?}"))
+    };
+    all_masked(&b.stdout()?)?;
     race(&one, &other, 60, || {
         let output = b.run()?;
         if output.status == 0 {
-            let masks = in_volume(&output.stdout()?);
-            let count =
-                masks.iter().filter(|mask| mask.fs_type == "tmpfs" || mask.root == "/null" || mask.has("ro")).count();
-            check(count == paths.len(), || format!("not every path is masked: {masks:?}"))?;
+            all_masked(&output.stdout()?)?;
         }
         Ok(true)
     })

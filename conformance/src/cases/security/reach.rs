@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::bundle::{Bundle, Lines, Test};
 use crate::case::{Case, case};
+use crate::cases::settings::scheduling::own_nice;
 use crate::expect::{Verdict, check, same, some};
 use crate::kind::Kind;
 use crate::mountinfo;
@@ -167,7 +168,6 @@ const FIXED: &[(&str, &str)] = &[
     ("mdwe", "0"),
     ("personality", "0"),
     ("terminal", "0"),
-    ("nice", "0"),
     ("real-time priority", "0"),
     ("policy", "0"),
     ("io priority", "0"),
@@ -194,6 +194,7 @@ fn common(b: &Bundle, reach: &Reach) -> Verdict {
     for (name, value) in FIXED.iter().filter(|(name, _)| !is_filtered(name)) {
         same(name, reach.one(name), *value)?;
     }
+    same("nice", reach.one("nice"), own_nice()?.to_string().as_str())?;
     // The fourth is the one by which the probe has read the directory: it is gone when it is looked at.
     same("descriptors", reach.names("fd "), ["0", "1", "2", "3"])?;
     same("the directory of descriptors", reach.one("fd 3"), "NotFound")?;

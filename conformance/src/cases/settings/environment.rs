@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::bundle::{Bundle, PATIENCE, Test, bare, code, eventually};
 use crate::case::{Case, case};
 use crate::cases::namespaces::own;
-use crate::expect::{Verdict, check, same, some};
+use crate::expect::{Verdict, check, contains, same, some};
 use crate::kind::Kind;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -55,6 +55,7 @@ pub(super) fn cases() -> Vec<Case> {
             b.save()?;
             let mut creating = manager.spawn(t, b.command("create", &[]))?;
             check(code(creating.wait()?) != 0, || "it was created".to_owned())?;
+            contains("the reason", &fs::read_to_string(t.path("err"))?, "/bin/none")?;
             b.is_gone()
         }),
         case("settings/notify-in-user-namespace", "a user of a user namespace may write to the socket", |t| {
