@@ -21,7 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
             refused(t, "/closID", json!({"closID": "../x"}))
         }),
         case("intel-rdt/null", "null asks for nothing", |t| {
-            t.bundle()?.set("/linux/intelRdt", Value::Null).args(&["true"]).run()?.exits(0)?;
+            t.bundle()?.set("/linux/intelRdt", Value::Null).args(&["echo", "ran"]).run()?.exits(0)?.prints("ran\n")?;
             Ok(())
         }),
     ]

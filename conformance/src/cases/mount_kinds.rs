@@ -167,7 +167,11 @@ fn sync_dirsync(t: &Test) -> Verdict {
 }
 
 fn mand_iversion(t: &Test) -> Verdict {
-    tmp(t, &["mand", "iversion", "silent", "size=1m"])?.args(&["true"]).run()?.exits(0)?;
+    tmp(t, &["mand", "iversion", "silent", "size=1m"])?
+        .sh("grep -c ' /tmp .*size=1024k' /proc/self/mountinfo")
+        .run()?
+        .exits(0)?
+        .prints("1\n")?;
     Ok(())
 }
 

@@ -99,7 +99,9 @@ fn link_scope(t: &Test) -> Verdict {
     let b = host(t)?;
     ip("addr add 10.9.8.7/24 dev d0 scope link")?;
     ip("addr add 10.9.7.8/24 dev d0 valid_lft 1000 preferred_lft 1000")?;
-    lacks("inside", &with(b, json!({"d0": {}})).sh("ip addr").stdout()?, "10.9.")
+    let inside = with(b, json!({"d0": {}})).sh("ip addr").stdout()?;
+    contains("inside", &inside, " d0@")?;
+    lacks("inside", &inside, "10.9.")
 }
 
 fn mtu(t: &Test) -> Verdict {

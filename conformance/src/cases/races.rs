@@ -69,8 +69,10 @@ fn unrelated_renames(t: &Test) -> Verdict {
     let (one, other) = (directory(t, "one")?, directory(t, "other")?);
     let b = t.bundle()?.writable().with_dir("run")?.with_dir("var")?.with_link("var/run", "../../../run")?;
     let names = (0..20).map(|number| format!("/var/run/{number}"));
-    let b = names.fold(b, |b, name| b.mount(&name, "tmpfs", "tmpfs", &["mode=755"])).args(&["true"]);
-    race(&one, &other, 0, || b.run()?.exits(0).map(|_| true))
+    let b = names
+        .fold(b, |b, name| b.mount(&name, "tmpfs", "tmpfs", &["mode=755"]))
+        .sh("grep -c ' /run/' /proc/self/mountinfo");
+    race(&one, &other, 0, || b.run()?.exits(0)?.prints("20\n").map(|_| true))
 }
 
 fn readonly_tmpfs(t: &Test) -> Verdict {
@@ -104,6 +106,7 @@ fn device_mode(t: &Test) -> Verdict {
     let device = json!([{"path": "/vol/node", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}]);
     let b = t.bundle()?.bind(&volume, "/vol", &["bind"]).set("/linux/devices", device).args(&["true"]);
     b.run()?.exits(0)?;
+    same("the mode without a race", fs::metadata(&node)?.mode() & 0o777, 0o666)?;
     let deadline = Instant::now() + LONG_ENOUGH;
     while Instant::now() < deadline {
         remove(&node)?;

@@ -224,8 +224,8 @@ fn no_pivot_readonly(t: &Test) -> Verdict {
 }
 
 fn readonly_stays(t: &Test) -> Verdict {
-    let b = t.bundle()?.sh("mount -o remount,rw / && echo remounted; echo x >/file && echo written; true");
-    same("output", b.stdout()?, "")
+    let b = t.bundle()?.sh("mount -o remount,rw / && echo remounted; echo x >/file && echo written; echo end");
+    same("output", b.stdout()?, "end\n")
 }
 
 fn readonly_with_mounts(t: &Test) -> Verdict {
@@ -326,7 +326,8 @@ fn volume(t: &Test, root: Option<&str>, options: &[&str]) -> Verdict<bool> {
         Some(root) => b.set("/linux/rootfsPropagation", json!(root)),
         None => b,
     };
-    b.sh("mount -t tmpfs inside /srv/volume/in").run()?.exits(0)?;
+    let b = b.sh("mount -t tmpfs inside /srv/volume/in; grep -c ' /srv/volume/in ' /proc/self/mountinfo");
+    b.run()?.exits(0)?.prints("1\n")?;
     let at = volume.join("in");
     let seen = fs::read_to_string("/proc/self/mountinfo")?.contains(&*format!(" {} ", at.display()));
     if seen {

@@ -85,6 +85,7 @@ fn treatment_cases() -> Vec<Case> {
         }),
         case("settings/keyring-of-caller", "with --no-new-keyring there is no new one", |t| {
             let (id, keys) = keys(t, &["--no-new-keyring"])?;
+            contains("keys", &keys, " keyring ")?;
             lacks("keys", &keys, &id)
         }),
     ]

@@ -186,6 +186,7 @@ fn all_at_once(t: &Test) -> Verdict {
 fn no_controller(t: &Test) -> Verdict {
     let b = t.bundle()?.args(&["true"]);
     b.create()?;
+    check(b.cgroup_dir().is_dir(), || "there is no cgroup".to_owned())?;
     let parent = some("a parent", b.cgroup_dir().parent().map(std::path::Path::to_owned))?;
     same("cgroup.subtree_control", fs::read_to_string(parent.join("cgroup.subtree_control"))?.as_str(), "")
 }

@@ -318,7 +318,9 @@ fn capabilities(t: &Test) -> Verdict {
                     .collect())
             };
             let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [errno(&["acct"], MARK)]});
-            same(&format!("{sets:?}, user {uid}, no_new_privs {privileges}"), found(profile)?, found(Value::Null)?)?;
+            let with = found(profile)?;
+            same("sets, ids and no_new_privs", with.len(), 8)?;
+            same(&format!("{sets:?}, user {uid}, no_new_privs {privileges}"), with, found(Value::Null)?)?;
         }
     }
     Ok(())

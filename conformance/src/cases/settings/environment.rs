@@ -226,8 +226,11 @@ fn notify_lines(t: &Test) -> Verdict {
 
 fn notify_ended(t: &Test) -> Verdict {
     let manager = Manager::new(t)?;
-    let b = t.bundle()?.args(&["true"]);
+    let b = t.bundle()?.args(&["echo", "ran"]);
     b.save()?;
-    succeeds(t, manager.spawn(t, b.command("run", &["--detach"]))?)?;
+    let pid_file = b.pid_file();
+    succeeds(t, manager.spawn(t, b.command("run", &["--detach", "--pid-file", &pid_file.to_string_lossy()]))?)?;
+    b.ended()?;
+    same("output", fs::read_to_string(t.path("out"))?, "ran\n")?;
     manager.is_silent()
 }
