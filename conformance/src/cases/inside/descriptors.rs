@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{deleted, through, verb, within};
-use crate::bundle::{Bundle, Output, Test};
+use crate::bundle::{Bundle, Output, Test, eventually};
 use crate::case::{Case, case};
 use crate::expect::{Verdict, check, contains_one, lacks};
 use crate::kind::Kind;
@@ -181,8 +181,12 @@ fn inotify(t: &Test) -> Verdict {
         check(output.status != 77, || "the limit cannot be set".to_owned())?;
         output.exits(0)?;
     }
-    let mut events = super::begin(t, none(&t.command(&["events", "--interval", "100ms", &b.id])))?;
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let told = t.path("told");
+    let events = none(&t.command(&["events", "--interval", "100ms", &b.id]));
+    let mut events = super::begin(t, through(&format!("exec \"$@\" >{}", told.display()), &events))?;
+    eventually("events has told of it twice, or ended", || {
+        Ok(fs::read_to_string(&told)?.lines().count() > 1 || events.try_wait()?.is_some())
+    })?;
     check(events.try_wait()?.is_none(), || format!("events has ended: {}", super::said(t).unwrap_or_default()))?;
     b.kill_and_delete()?;
     super::in_time(&mut events, "events")?;
