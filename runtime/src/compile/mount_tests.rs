@@ -1,5 +1,7 @@
 //! Mounts with extensions: whose ids, what is copied, what is shared with whom.
 
+use std::path::Path;
+
 use no_frills_plan::{Plan, Step};
 use serde_json::{Value, json};
 

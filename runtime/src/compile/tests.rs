@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use no_frills_plan::{Plan, Step, Within};
 use no_frills_sys::seccomp::{LOG, NEW_LISTENER, SPEC_ALLOW, WAIT_KILLABLE_RECV};
 use serde_json::{Value, json};
