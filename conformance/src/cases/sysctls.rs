@@ -134,7 +134,7 @@ fn joined(t: &Test) -> Verdict {
 }
 
 fn is_refused(t: &Test, b: &Bundle<'_>, name: &str) -> Verdict {
-    b.run()?.refuses(t, "/linux/sysctl", &[name, &name.replace('.', "/")])?;
+    b.run()?.refuses(t, &format!("/linux/sysctl/{name}: "), &[name, &name.replace('.', "/")])?;
     b.is_gone()
 }
 
@@ -166,6 +166,7 @@ fn host_path(t: &Test) -> Verdict {
 
 fn refused(t: &Test, name: &str, value: &str) -> Verdict {
     let b = t.bundle()?.set("/linux/sysctl", json!({name: value})).args(&["true"]);
-    b.run()?.refuses(t, "/linux/sysctl", &[])?;
+    let place = format!("/linux/sysctl/{}: ", name.replace('~', "~0").replace('/', "~1"));
+    b.run()?.refuses(t, &place, &[])?;
     b.is_gone()
 }

@@ -126,7 +126,7 @@ fn file_systems(found: &Found<'_>, report: &mut Report) {
             _ => None,
         };
         let Some((call, Err(errno))) = asked else { continue };
-        let Some(pointer) = found.kept(&found.program.pointer(number).to_string()) else { continue };
+        let Some(pointer) = found.kept(&found.program.pointer(number)) else { continue };
         let remedy = match call {
             _ if pointer == "/linux/mountLabel" => "boot with SELinux enabled, or remove the label",
             _ if errno == nix::errno::Errno::ENOENT => "create it, or correct the path",

@@ -99,6 +99,7 @@ pub(crate) fn compile_but_filter(config: &Config, options: &CompileOptions<'_>) 
         sources: steps.sources,
         steps: steps.plan,
         pointers: steps.pointers,
+        members: steps.members,
         ready: steps.ready,
         cgroup: if options.no_cgroup { None } else { Some(cgroup(config, options)?) },
         cgroup_owner: cgroup_owner(config),
@@ -177,6 +178,7 @@ fn joining(steps: Builder<'_>, forks: Forks) -> Program {
         sources: steps.sources,
         steps: steps.plan,
         pointers: steps.pointers,
+        members: steps.members,
         ready: steps.ready,
         cgroup: None,
         cgroup_owner: None,
@@ -212,6 +214,7 @@ struct Builder<'a> {
     options: &'a CompileOptions<'a>,
     plan: PlanBuilder,
     pointers: Vec<Pointer>,
+    members: Vec<String>,
     sources: Vec<Source>,
     /// Whether init has the procfs.
     has_procfs: bool,
@@ -239,6 +242,7 @@ impl<'a> Builder<'a> {
             options,
             plan: PlanBuilder::new(),
             pointers: Vec::with_capacity(128),
+            members: Vec::new(),
             sources: Vec::with_capacity(8),
             has_procfs: false,
             ready: 0,
@@ -367,7 +371,9 @@ impl<'a> Builder<'a> {
         for sysctl in &config.linux.sysctls {
             // An empty write is none.
             let value = if sysctl.value.is_empty() { "\n" } else { sysctl.value.as_str() };
-            self.write_proc(Pointer::to("/linux/sysctl"), &sysctl.path, value);
+            let pointer = Pointer::member("/linux/sysctl", self.members.len() as u32);
+            self.members.push(sysctl.name.clone());
+            self.write_proc(pointer, &sysctl.path, value);
         }
     }
 

@@ -2,14 +2,24 @@
 
 use std::fmt;
 
-const NONE: u32 = u32::MAX;
+use crate::config::escape;
 
 /// A JSON pointer into `config.json`, small enough to keep one for each step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pointer {
     setting: &'static str,
-    item: u32,
-    option: u32,
+    part: Part,
+}
+
+/// What of the setting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    All,
+    Item(u32),
+    /// An option of a mount.
+    Option(u32, u32),
+    /// A member of an object, the number of its name in [`Program::members`](super::Program::members).
+    Member(u32),
 }
 
 impl Pointer {
@@ -36,37 +46,40 @@ impl Pointer {
     pub(crate) const IO_PRIORITY: Pointer = Pointer::to("/process/ioPriority");
     /// An entry of `linux.namespaces` that has a path.
     pub(crate) const fn namespace(index: u32) -> Pointer {
-        Pointer { setting: "/linux/namespaces", item: index, option: NONE }
+        Pointer { setting: "/linux/namespaces", part: Part::Item(index) }
     }
 
     pub(crate) const fn to(setting: &'static str) -> Pointer {
-        Pointer { setting, item: NONE, option: NONE }
+        Pointer { setting, part: Part::All }
     }
 
     pub(crate) const fn item(setting: &'static str, item: u32) -> Pointer {
-        Pointer { setting, item, option: NONE }
+        Pointer { setting, part: Part::Item(item) }
     }
 
     pub(crate) const fn option(mount: u32, option: u32) -> Pointer {
-        Pointer { setting: "/mounts", item: mount, option }
+        Pointer { setting: "/mounts", part: Part::Option(mount, option) }
     }
 
-    /// Whether no setting asked for it.
-    pub fn is_none(self) -> bool {
-        self.setting.is_empty()
+    pub(super) const fn member(setting: &'static str, number: u32) -> Pointer {
+        Pointer { setting, part: Part::Member(number) }
+    }
+
+    /// The whole of it, with a member's name.
+    pub(super) fn with_name(self, names: &[String]) -> String {
+        let named = if let Part::Member(number) = self.part { names.get(number as usize) } else { None };
+        named.map_or_else(|| self.to_string(), |name| format!("{}/{}", self.setting, escape(name)))
     }
 }
 
 impl fmt::Display for Pointer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.setting)?;
-        if self.item != NONE {
-            write!(out, "/{}", self.item)?;
+        match self.part {
+            Part::All | Part::Member(_) => Ok(()),
+            Part::Item(item) => write!(out, "/{item}"),
+            Part::Option(mount, option) => write!(out, "/{mount}/options/{option}"),
         }
-        if self.option != NONE {
-            write!(out, "/options/{}", self.option)?;
-        }
-        Ok(())
     }
 }
 

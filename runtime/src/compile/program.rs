@@ -157,6 +157,8 @@ pub struct Program {
     pub steps: PlanBuilder,
     /// The setting that each step came from.
     pub pointers: Vec<Pointer>,
+    /// Names of members that pointers tell by number.
+    pub members: Vec<String>,
     /// The number of [`Step::Ready`]. What follows it is done at the start, and depends on the configuration alone.
     pub(crate) ready: u32,
     /// Where the container's cgroup lies; `None`: it is there.
@@ -210,8 +212,9 @@ impl Program {
         trees.next().unwrap_or(Path::new(""))
     }
 
-    /// The setting that a step came from.
-    pub fn pointer(&self, step: u32) -> Pointer {
-        self.pointers.get(step as usize).copied().unwrap_or(Pointer::NO_SETTING)
+    /// The setting that a step came from, a JSON pointer; empty: none.
+    pub fn pointer(&self, step: u32) -> String {
+        let pointer = self.pointers.get(step as usize).copied().unwrap_or(Pointer::NO_SETTING);
+        pointer.with_name(&self.members)
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn step_failed(program: &Program, name: &str, message: &Message<'_>) 
             said: String::new(),
         },
         _ => Error::Step {
-            pointer: program.pointer(message.step).to_string(),
+            pointer: program.pointer(message.step),
             action: program.action(message.step),
             call: call::name(message.call),
             errno,
@@ -64,7 +64,7 @@ fn capability_name(number: usize) -> String {
 }
 
 pub(crate) fn warning(program: &Program, message: &Message<'_>) -> String {
-    let pointer = program.pointer(message.step).to_string();
+    let pointer = program.pointer(message.step);
     let what = format!("{}{}", Pointed(&pointer), program.action(message.step));
     if message.errno != 0 {
         let errno = Explained(Errno::from_raw(message.errno));

@@ -48,7 +48,7 @@ impl Program {
             let mut object = Map::new();
             object.insert("step".to_owned(), index.into());
             object.insert("name".to_owned(), step.name().into());
-            object.insert("pointer".to_owned(), self.pointer(index as u32).to_string().into());
+            object.insert("pointer".to_owned(), self.pointer(index as u32).into());
             object.insert("bestEffort".to_owned(), step.best_effort().into());
             object.insert("calls".to_owned(), calls.into());
             insert(&mut object, fields(&step));
