@@ -39,12 +39,16 @@ fn selected(filter: &[String], needs_guest: bool) -> Result<Vec<Case>, String> {
     if let Some(twice) = names.windows(2).find(|pair| pair.first() == pair.last()) {
         return Err(format!("two cases have the same name: {twice:?}"));
     }
+    // Each of them, lest a case that gets another name is passed over where somebody asks for it by the old one.
+    if let Some(part) = filter.iter().find(|part| !names.iter().any(|name| name.contains(part.as_str()))) {
+        return Err(format!("no case has a name with {part:?}"));
+    }
     let is_named = |case: &Case| filter.iter().any(|part| case.name.contains(part.as_str()));
     all.retain(|case| match needs_guest {
         true => case.needs_guest() || is_named(case),
         false => filter.is_empty() || is_named(case),
     });
-    if all.is_empty() { Err(format!("no case has a name with one of {filter:?}")) } else { Ok(all) }
+    Ok(all)
 }
 
 /// What all cases of a run share.
@@ -155,6 +159,8 @@ impl Suite<'_> {
                         };
                         match again.lock() {
                             Ok(mut again) if outcome.is_bad() && second_attempt => {
+                                // Whoever ends the suite before the second attempt has seen it.
+                                eprintln!("conformance: to be run once more: {}", case.name);
                                 again.push((index, case, outcome));
                             }
                             _ => add(case, &outcome, start),
@@ -265,6 +271,7 @@ mod tests {
         assert!(all.len() >= 60);
         assert!(all.iter().all(|case| case.name.contains('/') && !case.doc.is_empty()));
         assert!(selected(&["no such case".to_owned()], false).is_err());
+        assert!(selected(&["lifecycle/".to_owned(), "no such case".to_owned()], true).is_err());
         let named = ["lifecycle/all-".to_owned()];
         let all = selected(&named, true).expect("some need the guest");
         for name in ["lifecycle/all-steps", "apparmor/profile", "systemd/scope", "resources/cpu-quota"] {
