@@ -243,6 +243,8 @@ impl<'t> Podman<'t> {
             Who::Systemd | Who::Session => {
                 let mut command = Command::new("systemd-run");
                 command.args(["--pipe", "--wait", "--quiet", "--collect", "--property=Delegate=yes"]);
+                // Scripts are for the container's shell: systemd would make $ of $$.
+                command.arg("--expand-environment=no");
                 if self.who == Who::Session {
                     use std::os::unix::process::CommandExt;
                     command.arg("--user").uid(USER).gid(USER).current_dir("/");
