@@ -423,8 +423,8 @@ fn oom<P: Place>(t: &Test) -> Verdict {
     crate::cgroup2::hand_on(&t.cgroup_dir(), &["memory", "pids", "cpu"])?;
     let words = format!("run --name c --memory 16m --memory-swap 16m {IMAGE} sh -c");
     p.call(&words, &["dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?"])?.exits(137)?;
-    // systemd removes the cgroup at once, and where conmon has not read by then what it counted, Podman does not know
-    // (conmon issue 426): it is chance whether it tells.
+    // Whether Podman knows is chance with systemd, which may remove the cgroup before conmon has read what it counted
+    // (conmon issue 426).
     if P::WHO.has_systemd() {
         return Ok(());
     }
