@@ -181,7 +181,9 @@ fn inotify(t: &Test) -> Verdict {
         check(output.status != 77, || "the limit cannot be set".to_owned())?;
         output.exits(0)?;
     }
+    // There before the shell that opens it is.
     let told = t.path("told");
+    fs::write(&told, "")?;
     let events = none(&t.command(&["events", "--interval", "100ms", &b.id]));
     let mut events = super::begin(t, through(&format!("exec \"$@\" >{}", told.display()), &events))?;
     eventually("events has told of it twice, or ended", || {
