@@ -31,9 +31,16 @@ impl Bundle {
     /// # Errors
     /// When the file is missing or unreadable, or with the pointer of the first setting that is wrong.
     pub fn load(directory: impl AsRef<Path>) -> Result<Bundle> {
-        let directory = directory.as_ref();
+        Bundle::load_with(directory.as_ref(), None)
+    }
+
+    /// The same with a configuration in another file; a relative path counts from the current directory, too.
+    ///
+    /// # Errors
+    /// As [`load`](Bundle::load).
+    pub fn load_with(directory: &Path, config: Option<&Path>) -> Result<Bundle> {
         let absolute = std::path::absolute(directory).map_err(Error::at("finding the bundle", directory))?;
-        let path = absolute.join("config.json");
+        let path = config.map_or_else(|| absolute.join("config.json"), PathBuf::from);
         let text = read_config(&path).map_err(|error| rootless::explain_path(error, &path, ""))?;
         match Config::from_json(&text) {
             Ok(config) => Ok(Bundle { config, directory: absolute }),
@@ -73,18 +80,25 @@ impl Bundle {
     /// With the pointer of a setting that cannot be compiled.
     pub fn plan(&self, id: &str, options: &CreateOptions) -> Result<Program> {
         let notify = options.notify.then(|| Path::new("/run/no-frills").join(id).join("notify"));
-        let program = self.plan_with(id, options, notify.as_deref())?;
+        let program = self.plan_with(id, options, notify.as_deref(), &[])?;
         program.filter()?;
         Ok(program)
     }
 
     /// As [`plan`](Bundle::plan), for a container in a state root. Whether there can be such a filter is left to
     /// [`Program::filter`].
-    pub(crate) fn plan_with(&self, id: &str, options: &CreateOptions, notify: Option<&Path>) -> Result<Program> {
+    pub(crate) fn plan_with(
+        &self,
+        id: &str,
+        options: &CreateOptions,
+        notify: Option<&Path>,
+        hidden_mounts: &[(PathBuf, u32)],
+    ) -> Result<Program> {
         let options = CompileOptions {
             bundle: &self.directory,
             id,
             no_pivot: options.no_pivot,
+            hidden_mounts,
             no_new_keyring: options.no_new_keyring,
             listen_fds: options.listen_fds,
             notify,

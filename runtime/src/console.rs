@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use no_frills_sys::socket;
+use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 
 use crate::error::{Error, Result};
 
@@ -34,8 +35,30 @@ pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd> {
     }
 }
 
-/// Sends the terminal's master, with a name as runc does: one message, one descriptor.
-pub(crate) fn send(socket: &OwnedFd, master: &OwnedFd) -> Result<()> {
+/// Sends the terminal's master to the console socket, or, where the caller keeps it, has it leave the ends of lines as they are
+/// (`ONLCR` off): that caller's own terminal, if there is one, makes them its own, and a pipe or a file gets none but what the
+/// program wrote. As runc does; who is sent the terminal decides for itself.
+pub(crate) fn hand_over(socket: Option<&OwnedFd>, console: &mut Option<OwnedFd>) -> Result<()> {
+    match (socket, console.as_ref()) {
+        (Some(socket), Some(master)) => {
+            send(socket, master)?;
+            *console = None;
+            Ok(())
+        }
+        (None, Some(master)) => leave_line_ends(master)
+            .map_err(|errno| Error::system("setting the modes of the terminal")(Errno::from_raw(errno.raw_os_error()))),
+        (_, None) => Ok(()),
+    }
+}
+
+fn leave_line_ends(terminal: &OwnedFd) -> rustix::io::Result<()> {
+    let mut modes = tcgetattr(terminal)?;
+    modes.output_modes.remove(OutputModes::ONLCR);
+    tcsetattr(terminal, OptionalActions::Now, &modes)
+}
+
+/// With a name as runc does: one message, one descriptor.
+fn send(socket: &OwnedFd, master: &OwnedFd) -> Result<()> {
     socket::send(socket, &[b"/dev/ptmx"], &[master.as_raw_fd()])
         .map_err(Error::system("sending the terminal to the console socket"))
 }

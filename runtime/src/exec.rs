@@ -130,7 +130,8 @@ impl Exec {
         &self.warnings
     }
 
-    /// The master of its terminal, once, if it has one and there is no console socket.
+    /// The master of its terminal, once, if it has one and there is no console socket; as
+    /// [`Container::take_console`](crate::Container::take_console) has it.
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
     }
@@ -268,11 +269,7 @@ fn exec_in(there: There<'_>, init: BorrowedFd<'_>, process: &ProcessConfig, opti
             written = Some(path);
             write_pid_file(path, conversation.pid())?;
         }
-        if let Some(socket) = &console_socket
-            && let Some(console) = conversation.console.take()
-        {
-            console::send(socket, &console)?;
-        }
+        console::hand_over(console_socket.as_ref(), &mut conversation.console)?;
         let first = record.process.map(|process| process.pid);
         let told = Told::new(record, directory.id(), Status::Running, first);
         conversation.run(u64::from(stat.ignored_signals), &told)
@@ -310,7 +307,12 @@ fn cgroup_for(record: &Record, below: Option<&Path>) -> Result<Option<Cgroup>> {
         match component {
             Component::Normal(name) => path.push(name),
             Component::CurDir | Component::RootDir => {}
-            _ => return Err(Error::Option(format!("the cgroup {below:?} is not below the container's"))),
+            _ => {
+                let below = below.unwrap_or(Path::new("")).display();
+                return Err(Error::Option(format!(
+                    "the path {below} is not a sub cgroup path of the container's cgroup"
+                )));
+            }
         }
     }
     Ok(Some(Cgroup::recorded(&hierarchy, &path, 0)?))

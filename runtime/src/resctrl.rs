@@ -47,14 +47,19 @@ pub(crate) fn class_of<'a>(rdt: &'a IntelRdt, id: &str) -> Result<Class<'a>> {
 
 /// The last one, which covers those before it.
 pub(crate) fn mount_point(mountinfo: &str) -> Option<PathBuf> {
-    let mut points = mountinfo.lines().filter_map(|line| {
+    mount_points(mountinfo, "resctrl").next_back()
+}
+
+/// Where the file systems of a type are mounted, in the order of the text.
+pub(crate) fn mount_points(mountinfo: &str, fstype: &str) -> impl DoubleEndedIterator<Item = PathBuf> {
+    let points = mountinfo.lines().filter_map(move |line| {
         let (mount, file_system) = line.split_once(" - ")?;
         let point = mount.split(' ').nth(4)?;
-        file_system.starts_with("resctrl ").then_some(point)
+        file_system.strip_prefix(fstype)?.starts_with(' ').then_some(point)
     });
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    let plain = |point: &str| escapes.iter().fold(point.to_owned(), |point, (escape, is)| point.replace(escape, is));
-    points.next_back().map(plain).map(PathBuf::from)
+    const ESCAPES: [(&str, &str); 4] = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    let plain = |point: &str| ESCAPES.iter().fold(point.to_owned(), |point, (escape, is)| point.replace(escape, is));
+    points.map(move |point| PathBuf::from(plain(point)))
 }
 
 impl<'a> Class<'a> {

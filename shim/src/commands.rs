@@ -93,6 +93,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "create and start a container, wait for its end and delete it",
         flags: &[
             &flags::BUNDLE,
+            &flags::CONFIG,
             &flags::CONSOLE_SOCKET,
             &flags::PIDFD_SOCKET,
             &flags::PID_FILE,
@@ -113,6 +114,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "create a container, ready to start",
         flags: &[
             &flags::BUNDLE,
+            &flags::CONFIG,
             &flags::CONSOLE_SOCKET,
             &flags::PIDFD_SOCKET,
             &flags::PID_FILE,

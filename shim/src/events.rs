@@ -50,9 +50,9 @@ pub(crate) fn events(arguments: &Arguments<'_>, _log: &Log) -> Outcome {
 }
 
 fn print(kind: &str, id: &str, data: Option<Value>) -> Result<(), String> {
-    let mut event = Map::from_iter([("type".to_owned(), json!(kind)), ("id".to_owned(), json!(id))]);
-    event.extend(data.map(|data| ("data".to_owned(), data)));
-    output::print(&format!("{}\n", Value::Object(event)))
+    // In this order, as runc writes it: scripts take the beginning of the line for what it is.
+    let data = data.map(|data| format!(",\"data\":{data}")).unwrap_or_default();
+    output::print(&format!("{{\"type\":{},\"id\":{}{data}}}\n", json!(kind), json!(id)))
 }
 
 /// A duration of Go: numbers with units, without blanks.

@@ -20,6 +20,9 @@ const OLDEST_SPECIFICATION: &str = "1.0.0";
 
 const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
+/// Annotations that change what is done; a name that ends with a dot is that of all that begin so.
+const ANNOTATIONS: &[&str] = &["org.systemd.property.", "run.oci.keep_original_groups", "run.oci.systemd.subgroup"];
+
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
 
 /// Those that a config may name, in the order of the kernel's numbers.
@@ -71,7 +74,9 @@ fn describe() -> String {
         text.push_str("\",\n    \"io.github.no-frills.commit\": \"");
         text.push_str(commit);
     }
-    text.push_str("\"\n  },\n  \"potentiallyUnsafeConfigAnnotations\": []\n}\n");
+    text.push_str("\"\n  },\n  \"potentiallyUnsafeConfigAnnotations\": ");
+    push_list(&mut text, 2, ANNOTATIONS.iter().copied());
+    text.push_str("\n}\n");
     text
 }
 
@@ -156,7 +161,7 @@ mod tests {
         assert_eq!(features["ociVersionMin"], "1.0.0");
         assert_eq!(features["ociVersionMax"], "1.3.0");
         assert_eq!(features["hooks"].as_array().unwrap().len(), 6);
-        assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!([]));
+        assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!(super::ANNOTATIONS));
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
         let seccomp = &features["linux"]["seccomp"];
         assert_eq!(seccomp["enabled"], true);

@@ -125,6 +125,13 @@ pub(crate) static BUNDLE: Flag = Flag {
     help: "the bundle's directory (the current one unless given)",
 };
 
+pub(crate) static CONFIG: Flag = Flag {
+    name: "config",
+    short: Some('f'),
+    takes: Takes::File,
+    help: "the configuration (config.json of the bundle unless given); crun's",
+};
+
 pub(crate) static CONSOLE_SOCKET: Flag =
     Flag { name: "console-socket", short: None, takes: Takes::File, help: "unix socket that is sent the terminal" };
 

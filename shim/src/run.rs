@@ -136,7 +136,8 @@ impl<'a> Making<'a> {
         let flags = arguments.flags;
         let runtime = root::open(arguments.global)?;
         let directory = flags.value(&flags::BUNDLE).unwrap_or(OsStr::new("."));
-        let bundle = Bundle::load(Path::new(directory)).map_err(|error| error.to_string())?;
+        let config = flags.value(&flags::CONFIG).map(Path::new);
+        let bundle = Bundle::load_with(Path::new(directory), config).map_err(|error| error.to_string())?;
         timings::mark(timings.as_ref(), "reading config.json");
         log.debug(|| {
             let program = bundle.config().args().first().map_or("", String::as_str);

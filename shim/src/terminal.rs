@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Result;
 use rustix::termios::{
-    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
+    OptionalActions, OutputModes, Termios, Winsize, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
 /// Standard input in raw mode: what is typed reaches the container as it is, ^C included. Dropping it
@@ -38,6 +38,8 @@ impl Raw {
         }
         let mut raw = self.before.clone();
         raw.make_raw();
+        // The container's terminal leaves the ends of lines to this one, whichever descriptor its output comes to us by.
+        raw.output_modes |= OutputModes::OPOST;
         tcsetattr(&self.terminal, OptionalActions::Now, &raw)
     }
 

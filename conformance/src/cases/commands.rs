@@ -20,6 +20,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("commands/spec-equals", "the default config is the one that cases start from", spec_equals)
             .known_failure(Kind::Crun, "its default config differs"),
         case("commands/spec-runs", "a container of the default config runs", spec_runs),
+        case("commands/config", "--config names another file than config.json", config_elsewhere)
+            .known_failure(Kind::Runc, "crun's"),
         case("commands/features", "features prints JSON on stdout and nothing on stderr", features),
         case(
             "commands/features-lists",
@@ -205,6 +207,21 @@ fn global_flags(t: &Test) -> Verdict {
         args.extend(["run", "--bundle", &bundle, &b.id]);
         t.runtime(&args)?.exits(0)?.prints("ran\n")?;
     }
+    Ok(())
+}
+
+fn config_elsewhere(t: &Test) -> Verdict {
+    let b = t.bundle()?.sh("echo elsewhere");
+    b.save()?;
+    let elsewhere = t.path("elsewhere.json");
+    fs::rename(b.dir.join("config.json"), &elsewhere)?;
+    let bundle = b.dir.to_string_lossy();
+    let elsewhere = elsewhere.to_string_lossy();
+    for flag in ["--config", "-f"] {
+        t.runtime(&["run", "--bundle", &bundle, flag, &elsewhere, &b.id])?.exits(0)?.prints("elsewhere\n")?;
+    }
+    let inside = ["run", "--bundle", bundle.as_ref(), "--config", "none.json", b.id.as_str()];
+    t.runtime(&inside)?.refuses(t, "none.json", &["none.json"])?;
     Ok(())
 }
 

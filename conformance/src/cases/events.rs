@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::bundle::{Bundle, Lines, Test, code, eventually};
 use crate::case::{Case, case};
-use crate::expect::{Verdict, check, same, skip, some};
+use crate::expect::{Verdict, check, contains, same, skip, some};
 use crate::kind::Kind;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -33,6 +33,8 @@ fn once(b: &Bundle) -> Verdict<Value> {
     same("lines", text.lines().count(), 1)?;
     let event: Value = serde_json::from_str(&text)?;
     same("type", &event["type"], "stats")?;
+    // What scripts look for.
+    contains("the line's beginning", &text, &format!(r#"{{"type":"stats","id":"{}","data":{{"#, b.id))?;
     same("id", &event["id"], b.id.as_str())?;
     some("data", event.get("data").cloned())
 }

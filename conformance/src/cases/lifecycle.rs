@@ -50,6 +50,12 @@ fn verbs() -> Vec<Case> {
             kill_all_below,
         )
         .skip(Kind::Runc, "1.3.6 reaches those in the container's own cgroup alone"),
+        case(
+            "lifecycle/kill-left",
+            "kill KILL ends what the first process left in the host's pid namespace",
+            kill_left,
+        )
+        .known_failure(Kind::Crun, "fails, since the first process has ended"),
         case("lifecycle/kill-zero", "signal 0 tests for life", kill_zero),
         case("lifecycle/delete-created", "delete of a created container needs no --force", delete_created),
         case(
@@ -223,6 +229,19 @@ fn kill_all(t: &Test) -> Verdict {
     eventually("no process is left in the cgroup", || {
         Ok(fs::read_to_string(b.cgroup_dir().join("cgroup.procs")).unwrap_or_default().is_empty())
     })?;
+    b.verb("delete", &[])?.exits(0)?;
+    Ok(())
+}
+
+fn kill_left(t: &Test) -> Verdict {
+    let b = t.bundle()?.no_namespace("pid").sh("sleep 1000 & echo $!; exit");
+    let mut lines = b.started()?;
+    let left: i32 = lines.next()?.parse()?;
+    b.ended()?;
+    b.is("stopped")?;
+    check(b.verb("kill", &["TERM"])?.status != 0, || "kill TERM of a stopped container succeeds".to_owned())?;
+    b.verb("kill", &["KILL"])?.exits(0)?;
+    ended(some("a pid", rustix::process::Pid::from_raw(left))?)?;
     b.verb("delete", &[])?.exits(0)?;
     Ok(())
 }

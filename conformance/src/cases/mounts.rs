@@ -1,6 +1,7 @@
 //! The root file system and what is mounted in it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use rustix::mount::MountFlags;
 use serde_json::json;
@@ -23,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("rootfs/file-system-untouched", "a read-only run with all mountpoints there changes no file", untouched),
         case("mounts/default", "the mounts of the default spec with their types and options", defaults),
+        case("mounts/tmpfs-mode", "without mode, that of the directory that is covered, or 1777", tmpfs_mode),
         case("mounts/tmpfs-options", "size, mode, uid, gid and nr_inodes of a tmpfs", tmpfs_options),
         case("mounts/order", "mounts are made in order: later ones lie upon earlier ones", order),
         case("mounts/proc-is-of-the-container", "/proc shows the container's pid namespace", proc_own),
@@ -184,6 +186,13 @@ fn defaults(t: &Test) -> Verdict {
     has_not(at(&mounts, "/dev")?, &["relatime", "noatime", "noexec", "nodev"])?;
     let modes = t.bundle()?.sh("stat -c '%a %u %g' /dev /dev/shm /dev/pts /proc/1").stdout()?;
     same("modes", modes, "755 0 0\n1777 0 0\n755 0 0\n555 0 0\n")
+}
+
+fn tmpfs_mode(t: &Test) -> Verdict {
+    let b = t.bundle()?.writable().with_dir("there")?;
+    fs::set_permissions(b.rootfs("there"), fs::Permissions::from_mode(0o710))?;
+    let b = b.mount("/there", "tmpfs", "tmpfs", &[]).mount("/srv/made/here", "tmpfs", "tmpfs", &["nodev"]);
+    same("modes", b.sh("stat -c %a /there /srv/made/here").stdout()?, "710\n1777\n")
 }
 
 fn tmpfs_options(t: &Test) -> Verdict {

@@ -1,6 +1,7 @@
 //! The process: arguments, environment, ids, capabilities, limits, descriptors.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -20,6 +21,15 @@ pub(crate) fn cases() -> Vec<Case> {
         case("process/env", "the environment is that of the config alone", env),
         case("process/env-duplicates", "of variables given twice the last one counts", env_duplicates),
         case("process/home", "HOME is set from the container's passwd if the config has none", home),
+        case("process/home-empty", "an empty HOME is none", home_empty).known_failure(Kind::Crun, "leaves it empty"),
+        case(
+            "process/keep-groups",
+            "run.oci.keep_original_groups keeps the caller's groups, also for exec",
+            keep_groups,
+        )
+        .known_failure(Kind::Runc, "does not know it"),
+        case("process/cwd-closed", "a cwd that is closed to the process itself", cwd_closed)
+            .known_failure(Kind::Crun, "exec --user works in / then"),
         case("process/cwd", "cwd is the working directory", cwd),
         case("process/cwd-is-made", "a cwd that does not exist is made", cwd_is_made),
         case("process/user", "uid, gid and additionalGids", user),
@@ -176,6 +186,51 @@ fn home(t: &Test) -> Verdict {
     same("HOME of an unknown uid", b.stdout()?, "/\n")?;
     let b = t.bundle()?.sh("echo $HOME").set("/process/env", json!(["PATH=/bin", "HOME=/given"]));
     same("HOME given", b.stdout()?, "/given\n")
+}
+
+fn home_empty(t: &Test) -> Verdict {
+    for env in [json!(["PATH=/bin", "HOME="]), json!(["HOME=/given", "HOME=", "PATH=/bin"])] {
+        let b = t.bundle()?.sh("env | grep HOME").set("/process/env", env);
+        same("HOME", b.stdout()?, "HOME=/root\n")?;
+    }
+    Ok(())
+}
+
+/// What Podman makes of `--group-add keep-groups`.
+fn keep_groups(t: &Test) -> Verdict {
+    let b = t.bundle()?.args(&["cat", "/proc/self/status"]);
+    let groups = |b: &Bundle, verb: &str, rest: &[&str]| -> Verdict<String> {
+        b.save()?;
+        let inner = b.command(verb, &[]);
+        let mut command = Command::new("setpriv");
+        command.args(["--groups", "7,1234"]).arg(inner.get_program()).args(inner.get_args()).args(rest);
+        bare(&mut command);
+        Ok(status_line(&t.output_of(command)?.exits(0)?.stdout()?, "Groups")?.trim().to_owned())
+    };
+    same("without it", groups(&b, "run", &[])?, "")?;
+    let b = b.set("/annotations", json!({"run.oci.keep_original_groups": "1"}));
+    same("the groups", groups(&b, "run", &[])?, "7 1234")?;
+    let b = b.set("/process/user", json!({"uid": 1000, "gid": 1000, "additionalGids": [5]}));
+    same("with a user that has groups", groups(&b, "run", &[])?, "7 1234")?;
+    let b = b.running_idle()?;
+    let inner = t.command(&["exec", b.id.as_str(), "cat", "/proc/self/status"]);
+    let mut command = Command::new("setpriv");
+    command.args(["--groups", "8"]).arg(inner.get_program()).args(inner.get_args());
+    bare(&mut command);
+    same("of exec", status_line(&t.output_of(command)?.exits(0)?.stdout()?, "Groups")?.trim(), "8")
+}
+
+fn cwd_closed(t: &Test) -> Verdict {
+    let b = t.bundle()?.with_dir("closed")?;
+    std::os::unix::fs::chown(b.rootfs("closed"), Some(42), Some(42))?;
+    fs::set_permissions(b.rootfs("closed"), fs::Permissions::from_mode(0o700))?;
+    let b = b.set("/process/cwd", json!("/closed")).args(&["pwd"]).remove("/process/capabilities");
+    same("root without CAP_DAC_OVERRIDE", b.stdout()?, "/closed\n")?;
+    let b = b.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    same("another user", b.stdout()?, "/closed\n")?;
+    let b = b.set("/process/user", json!({"uid": 42, "gid": 42})).running_idle()?;
+    let output = t.runtime(&["exec", "--user", "0", b.id.as_str(), "pwd"])?;
+    same("exec", output.exits(0)?.stdout()?, "/closed\n")
 }
 
 fn cwd(t: &Test) -> Verdict {

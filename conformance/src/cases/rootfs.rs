@@ -32,6 +32,14 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("rootfs/inside-shared", "a root inside a shared mount: the host gets none of the mounts", inside_shared),
         case("rootfs/no-pivot", "--no-pivot: the root is /, and the old one is out of reach", no_pivot),
+        case("rootfs/no-pivot-other-proc", "--no-pivot: no procfs without the masks can be mounted", |t| {
+            no_other_proc(t.bundle()?)
+        })
+        .known_failure(Kind::Crun, "the host's procfs stays in the mount namespace"),
+        case("rootfs/no-pivot-other-proc-userns", "the same where the host's procfs cannot be unmounted", |t| {
+            no_other_proc(t.bundle()?.user_namespace(100_000, 65_536))
+        })
+        .known_failure(Kind::Runc, "it takes away what it has covered another with"),
         case("rootfs/no-pivot-readonly", "--no-pivot and root.readonly", no_pivot_readonly),
         case("rootfs/readonly-stays", "nobody without CAP_SYS_ADMIN makes it writable again", readonly_stays),
         case("rootfs/readonly-with-mounts", "a read-only root with writable mounts in it", readonly_with_mounts),
@@ -216,6 +224,18 @@ fn no_pivot(t: &Test) -> Verdict {
     b.save()?;
     let output = b.run_with(&["--no-pivot"])?.exits(0)?;
     same("the root", output.stdout()?, "bin\ndev\netc\nproc\nroot\nsys\ntmp\nusr\nvar\n")
+}
+
+/// The kernel lets the root of a user namespace mount procfs if one is in its mount namespace that is as bare.
+fn no_other_proc(b: Bundle<'_>) -> Verdict {
+    let before = fs::read_to_string("/proc/self/mountinfo")?;
+    let script = "echo made; mount -t proc none /proc && echo mounted";
+    let inner = ["unshare", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c", script];
+    let b = b.args(&inner).capabilities(&["CAP_SETFCAP"]);
+    for flags in [&[][..], &["--no-pivot"]] {
+        same("stdout", b.run_with(flags)?.exits(1)?.stdout()?, "made\n")?;
+    }
+    same("the host's mounts", fs::read_to_string("/proc/self/mountinfo")?, before)
 }
 
 fn no_pivot_readonly(t: &Test) -> Verdict {

@@ -36,6 +36,9 @@ pub(crate) fn cases() -> Vec<Case> {
         .known_failure(Kind::Crun, "takes no notice of it"),
         case("terminals/run-attached", "run passes a terminal through: output, input, size, exit status", run_attached)
             .known_failure(Kind::Crun, "tells no size until the first change of it"),
+        case("terminals/run-line-ends", "run passes the ends of lines on as the program writes them", line_ends)
+            .known_failure(Kind::Runc, "wants to have a terminal itself, at /dev/tty")
+            .known_failure(Kind::Crun, "has a carriage return before each"),
         case("terminals/run-restores", "run gives the terminal back as it was", run_restores),
         case("terminals/run-resizes", "a new window size reaches the container", run_resizes),
         case("terminals/none", "without a terminal there is no /dev/console and no controlling terminal", none),
@@ -54,6 +57,13 @@ pub(crate) fn with_console(t: &Test, b: &Bundle) -> Verdict<File> {
 
 fn in_terminal<'t>(t: &'t Test, script: &str) -> Verdict<Bundle<'t>> {
     Ok(t.bundle()?.set("/process/terminal", json!(true)).sh(script))
+}
+
+fn line_ends(t: &Test) -> Verdict {
+    same("to a file", in_terminal(t, "echo one; echo two")?.stdout()?, "one\ntwo\n")?;
+    let b = t.bundle()?.running_idle()?;
+    let output = t.runtime(&["exec", "--tty", b.id.as_str(), "sh", "-c", "echo one; echo two"])?;
+    same("of exec", output.exits(0)?.stdout()?, "one\ntwo\n")
 }
 
 fn console_socket(t: &Test) -> Verdict {

@@ -38,4 +38,4 @@ mod step;
 pub use builder::PlanBuilder;
 pub use encoding::{Bytes, DecodeError, Plan, Steps, Text, Texts, Words};
 pub use message::{BEFORE_STEPS, Kind, MESSAGE_MAX, MESSAGE_TEXT_MAX, Message};
-pub use step::{KEPT_MAX, Step, Within, attach, call, join};
+pub use step::{KEPT_MAX, Step, Within, attach, call, change, join};

@@ -39,12 +39,20 @@ pub mod call {
     }
 }
 
+/// The bits of [`Step::ChangeDirectory`]'s `flags`.
+pub mod change {
+    /// To be refused by the directory's mode is no error: another step tries again, as another user.
+    pub const MAY_BE_REFUSED: u8 = 1;
+    /// Only if such a step was refused.
+    pub const IF_REFUSED: u8 = 2;
+}
+
 /// The bits of [`Step::Attach`]'s `flags`.
 pub mod attach {
     /// No component of the destination may be a symbolic link (procfs, sysfs: CVE-2019-19921).
     pub const NO_SYMLINKS: u8 = 1;
-    /// The root of the mount takes the permissions of the directory that it covers (a tmpfs for which no
-    /// mode is set).
+    /// The root of the mount takes the permissions of the directory that it covers, unless that was missing (a tmpfs for which
+    /// no mode is set).
     pub const KEEP_MODE: u8 = 2;
     /// The destination must not lie in a procfs, where a symbolic link of the image may lead
     /// (CVE-2019-16884).
@@ -427,6 +435,15 @@ steps! {
     /// covers `/` already, so chroot(2) into it is left. (`--no-pivot`)
     24 EnterRoot {} calls FCHDIR CHROOT CHDIR;
 
+    /// Takes a mount of the host's away, or covers it where it is not ours to take away: one of procfs or sysfs, by which the kernel
+    /// would let a container without [`PivotRoot`](Step::PivotRoot) mount another, without the masks. One that is gone is none.
+    88 HideMount {
+        /// The path on the host.
+        path: Text<'a>,
+        /// How many are mounted there, one on top of the other.
+        count: u32,
+    } calls UMOUNT2 MOUNT;
+
     /// Makes a directory and those that lead to it.
     25 MakeDirectory {
         /// The path, absolute in the container.
@@ -515,6 +532,8 @@ steps! {
     36 ChangeDirectory {
         /// The path.
         path: Text<'a>,
+        /// Bits of [`change`](crate::change).
+        flags: u8,
     } calls OPENAT2 FCHDIR GETCWD CLOSE;
 
     /// Looks for the program; the first of the candidates that can be executed is it.

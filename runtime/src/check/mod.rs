@@ -272,7 +272,7 @@ fn attempt(directory: &Path, config: &Config, options: &CreateOptions, errors: &
 }
 
 fn compile(bundle: &Bundle, id: &str, options: &CreateOptions) -> Result<Program> {
-    let program = bundle.plan_with(id, options, None)?;
+    let program = bundle.plan_with(id, options, None, &[])?;
     if getuid().is_root() || capability::has_sys_admin().map_err(Error::system("reading the own capabilities"))? {
         return Ok(program);
     }

@@ -15,6 +15,7 @@ pub(crate) fn compile_hook(config: &Config, options: &CompileOptions<'_>, moment
         process.args.clone_from(&hook.args);
         if let Some(env) = &hook.env {
             process.env.clone_from(env);
+            process.env_is_exact = true;
         }
         process.terminal = false;
         return compile_exec(config, &process, options);
@@ -38,7 +39,7 @@ fn join_with_host_in_view(steps: &mut Builder<'_>) -> Forks {
     }
     steps.push(Pointer::NO_SETTING, &Step::UseCurrentRoot {});
     let bundle = steps.options.bundle.to_string_lossy();
-    steps.push(Pointer::NO_SETTING, &Step::ChangeDirectory { path: text(&bundle) });
+    steps.push(Pointer::NO_SETTING, &Step::ChangeDirectory { path: text(&bundle), flags: 0 });
     if user != 0 {
         steps.push(Pointer::NAMESPACES, &joined(user, join::MUST));
         if others != 0 {

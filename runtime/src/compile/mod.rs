@@ -427,6 +427,13 @@ impl<'a> Builder<'a> {
                 self.push(Pointer::to("/linux/netDevices"), &Step::Sync {});
             }
         }
+        if !self.is_exec && self.has_mounts() {
+            for (path, count) in self.options.hidden_mounts {
+                let path = path.to_string_lossy();
+                let step = Step::HideMount { path: text(&path), count: *count };
+                self.push(Pointer::NO_SETTING, &step);
+            }
+        }
         let step = if self.options.no_pivot || !self.has_mounts() { Step::EnterRoot {} } else { Step::PivotRoot {} };
         self.push(Pointer::to("/root/path"), &step);
     }

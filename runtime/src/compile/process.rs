@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use no_frills_plan::{Step, Texts, Words};
+use no_frills_plan::{Step, Texts, Words, change};
 
 use super::{Builder, CompileOptions, Forks, Pointer, filter, text};
 use crate::config::{CAPABILITIES, Hook};
@@ -56,13 +56,24 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
     steps.push(at, &Step::SetUmask { mask: umask.unwrap_or(DEFAULT_UMASK) });
     set_labels(steps);
     set_treatment(steps);
+    // Entering the root has left it in "/". Into a directory that is closed to the process itself the runtime leads it, as peers
+    // do; one that is closed to root, as on NFS, the user may reach.
+    let change_directory = |steps: &mut Builder<'_>, flags| {
+        if process.cwd != "/" {
+            steps.push(Pointer::to("/process/cwd"), &Step::ChangeDirectory { path: text(&process.cwd), flags });
+        }
+    };
+    change_directory(steps, change::MAY_BE_REFUSED);
     set_privileges(steps);
-    if process.cwd != "/" {
-        // Entering the root has left it in "/".
-        steps.push(Pointer::to("/process/cwd"), &Step::ChangeDirectory { path: text(&process.cwd) });
-    }
+    change_directory(steps, change::IF_REFUSED);
     let given = from_caller(steps.options);
-    let environment = environment(process.env.iter().chain(&given));
+    let mut environment = environment(process.env.iter().chain(&given));
+    // An empty one is none, as with runc; a shell would go to the working directory by it.
+    let wants_home =
+        !process.env_is_exact && !environment.iter().any(|entry| entry.len() > 5 && entry.starts_with("HOME="));
+    if wants_home {
+        environment.retain(|entry| *entry != "HOME=");
+    }
     let program = process.executable.as_ref().or(process.args.first()).map_or("", String::as_str);
     // Nobody waits between the search and the execve: a path is what it is.
     let is_searched = forks != Forks::Last || process.executable.is_some() || !program.contains('/');
@@ -84,9 +95,7 @@ pub(super) fn become_it(steps: &mut Builder<'_>, forks: Forks) {
         steps.push(Pointer::NO_SETTING, &Step::Ready {});
     }
     // Only now: by then the parent has set the device program.
-    // A hook gets what its environment says and no more.
-    let has_home = process.env.iter().any(|variable| variable.starts_with("HOME=")) || process.executable.is_some();
-    if !has_home {
+    if wants_home {
         steps.push(Pointer::to("/process/env"), &Step::LookUpHome { uid: process.user.uid });
     }
     if forks == Forks::Last {
@@ -187,10 +196,7 @@ fn set_privileges(steps: &mut Builder<'_>) {
     if process.no_new_privileges {
         steps.push(Pointer::to("/process/noNewPrivileges"), &Step::SetNoNewPrivileges {});
     }
-    let user = &process.user;
-    let groups: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
-    let step = Step::SetUser { uid: user.uid, gid: user.gid, groups: Words::new(&groups) };
-    steps.push(Pointer::to("/process/user"), &step);
+    set_user(steps);
     let step = Step::SetCapabilities {
         effective: sets.effective,
         permitted: sets.permitted,
@@ -202,6 +208,18 @@ fn set_privileges(steps: &mut Builder<'_>) {
     if sets.ambient != 0 || sets.permitted & sets.inheritable != 0 {
         steps.push(Pointer::to("/process/capabilities/ambient"), &Step::SetAmbient { ambient: sets.ambient });
     }
+}
+
+fn set_user(steps: &mut Builder<'_>) {
+    let user = &steps.process.user;
+    let (uid, gid) = (user.uid, user.gid);
+    let at = Pointer::to("/process/user");
+    if steps.config.keeps_groups() {
+        steps.push(at, &Step::SetIds { uid, gid });
+        return;
+    }
+    let groups: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
+    steps.push(at, &Step::SetUser { uid, gid, groups: Words::new(&groups) });
 }
 
 /// How an init that joins a container to execute one of its hooks becomes that hook, as root with the host's files in view.

@@ -20,6 +20,9 @@ pub struct CompileOptions<'a> {
     pub id: &'a str,
     /// Enter the rootfs without pivot_root(2), for hosts whose root is the initial ramfs.
     pub no_pivot: bool,
+    /// Without pivot_root(2), the host's mounts that are to be out of the container's mount namespace, the uppermost first,
+    /// and how many there are at each path.
+    pub hidden_mounts: &'a [(PathBuf, u32)],
     /// Keep the session keyring of the caller.
     pub no_new_keyring: bool,
     /// How many descriptors, from 3 on, the process is told of as `LISTEN_FDS`.
@@ -42,6 +45,7 @@ impl<'a> CompileOptions<'a> {
             bundle,
             id,
             no_pivot: false,
+            hidden_mounts: &[],
             no_new_keyring: false,
             listen_fds: 0,
             notify: None,

@@ -58,6 +58,9 @@ pub(crate) use sysctl::Sysctl;
 
 const OTHER_PLATFORM: &str = "for another platform: this runtime makes Linux containers";
 
+/// The annotation that Podman sets for `--group-add keep-groups`; crun's.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -145,6 +148,7 @@ impl Config {
         };
         check_user_namespace(&config)?;
         check_id_maps(&config)?;
+        check_groups(&mut config);
         check_cgroup_mounts(&mut config)?;
         check_no_mounts(&config)?;
         Ok(config)
@@ -249,6 +253,11 @@ impl Config {
         &self.annotations
     }
 
+    /// Whether the process keeps the supplementary groups of the caller: what that may open by them, it then may, too.
+    pub(crate) fn keeps_groups(&self) -> bool {
+        self.annotations.iter().any(|(name, value)| name == KEEP_GROUPS && value == "1")
+    }
+
     /// What was passed over, as the specification asks for, each with its JSON pointer.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -320,6 +329,14 @@ fn read_annotations(document: &Node<'_, '_>) -> Result<Vec<(String, String)>> {
         annotations.push((member.name().to_owned(), member.text()?.to_owned()));
     }
     Ok(annotations)
+}
+
+/// The caller's groups are kept as a whole or not at all: an image's user may have some, which nobody chose.
+fn check_groups(config: &mut Config) {
+    if config.keeps_groups() && !config.process.user.additional_gids.is_empty() {
+        let message = format!("/process/user/additionalGids: passed over, since /annotations/{KEEP_GROUPS} is \"1\"");
+        config.warnings.push(message);
+    }
 }
 
 /// Of its own cgroup a container without a cgroup namespace gets a bind mount.

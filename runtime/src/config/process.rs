@@ -11,6 +11,8 @@ use super::scheduling::{self, Affinity, IoPriority, Scheduler};
 pub(crate) struct Process {
     /// The program's file, when it is not the one that `args[0]` names.
     pub(crate) executable: Option<String>,
+    /// The environment is given as a whole: nothing is added, and an empty `HOME` is what it is.
+    pub(crate) env_is_exact: bool,
     /// Empty: the configuration has no process, so that its container cannot be started.
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<String>,
@@ -109,6 +111,7 @@ pub(super) fn read(node: &Node<'_, '_>, warnings: &mut Vec<String>) -> Result<Pr
     let capabilities = node.member("capabilities")?;
     Ok(Process {
         executable: None,
+        env_is_exact: false,
         args,
         env: node.each("env", read_variable)?,
         cwd: clean,

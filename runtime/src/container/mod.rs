@@ -88,7 +88,8 @@ impl Container {
         &self.warnings
     }
 
-    /// The master of its terminal, once, if it was created with one and without a console socket.
+    /// The master of its terminal, once, if it was created with one and without a console socket. Its lines end as the program
+    /// writes them: `ONLCR` is off.
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
     }
@@ -176,13 +177,16 @@ impl Container {
     }
 
     /// Sends a signal to its process. Where it has no pid namespace of its own, SIGKILL goes to all its processes, since
-    /// they would not end with the first. Of a paused container that ends it; any other signal comes when it is resumed.
+    /// they would not end with the first, or have outlived it. Of a paused container that ends it; any other signal comes when it is resumed.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] when its process has ended.
+    /// [`Error::NotRunning`] when its process has ended and none is left.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         // A zombie takes signals, but nothing comes of them.
-        self.check_alive()?;
+        match self.check_alive() {
+            Err(Error::NotRunning) if signal == Signal::KILL && !self.record.own_pids => return self.kill_left(),
+            alive => alive?,
+        }
         let Some(pidfd) = &self.pidfd else { return Err(Error::NotRunning) };
         if signal != Signal::KILL {
             return self.send(pidfd, signal);
@@ -200,6 +204,19 @@ impl Container {
         };
         // Whoever was entering a paused container waits to find that it has ended.
         killed.and(members.thaw())
+    }
+
+    /// Kills what the first process has left, which did not end with it.
+    #[cold]
+    fn kill_left(&self) -> Result<()> {
+        // So that the cgroup is not another's by now.
+        let _journal = self.directory.lock_shared(None)?;
+        let members = Members::of(&self.record)?;
+        if members.processes()?.is_empty() {
+            return Err(Error::NotRunning);
+        }
+        members.kill()?;
+        members.thaw()
     }
 
     fn send(&self, process: &OwnedFd, signal: Signal) -> Result<()> {

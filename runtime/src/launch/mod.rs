@@ -15,7 +15,9 @@ mod hooks;
 mod pid_file;
 mod undo;
 
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -33,7 +35,7 @@ use crate::hooks::Told;
 use crate::init::{Descriptors, Init, open_first};
 use crate::members::{Members, is_limited, may_not_set_groups};
 use crate::net_devices::NetDevices;
-use crate::resctrl::{self, Class};
+use crate::resctrl::{self, Class, mount_points};
 use crate::state::{Directory, Journal, Process, ProcessStat, Record, Status, UnlockedJournal, VERSION};
 use crate::systemd::Making;
 use crate::timings::mark;
@@ -72,6 +74,23 @@ pub(crate) struct MadeHere {
     pub(crate) start_socket: bool,
 }
 
+/// Where the caller sees procfs and sysfs, the uppermost first. The kernel lets whoever has one of them in view mount another
+/// one (mount_namespaces(7) has the rule), and without pivot_root(2) the host's stay in the container's mount namespace.
+#[cold]
+fn views_of_kernel() -> Result<Vec<(PathBuf, u32)>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let mountinfo = fs::read_to_string(path).map_err(Error::at("reading", path))?;
+    let mut found: Vec<(PathBuf, u32)> = Vec::new();
+    for point in ["proc", "sysfs"].into_iter().flat_map(|kind| mount_points(&mountinfo, kind)) {
+        match found.iter_mut().find(|(path, _)| *path == point) {
+            Some((_, count)) => *count += 1,
+            None => found.push((point, 1)),
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
 /// Creates a container.
 pub(crate) fn launch<'i>(
     directory: &Directory,
@@ -81,7 +100,8 @@ pub(crate) fn launch<'i>(
     goal: Goal,
 ) -> Result<Launched> {
     let notify = options.notify.then(|| directory.notify_directory());
-    let mut program = bundle.plan_with(directory.id(), options, notify.as_deref())?;
+    let hidden = if options.no_pivot { views_of_kernel()? } else { Vec::new() };
+    let mut program = bundle.plan_with(directory.id(), options, notify.as_deref(), &hidden)?;
     mark(options.timings.as_ref(), "compiling the plan");
     let owner = nix::unistd::getuid();
     if !owner.is_root() && !capability::has_sys_admin().map_err(Error::system("reading the own capabilities"))? {
@@ -98,7 +118,7 @@ pub(crate) fn launch<'i>(
         // Root of a user namespace, as under rootless Podman and Docker. To ask before would cost all others a system call.
         Err(error) if is_of_user_namespace(&error) && is_limited()? => {
             let bundle = bundle.in_user_namespace();
-            let mut program = bundle.plan_with(directory.id(), options, notify.as_deref())?;
+            let mut program = bundle.plan_with(directory.id(), options, notify.as_deref(), &hidden)?;
             if may_not_set_groups(None)? {
                 program = program.without_setgroups()?;
             }
@@ -334,10 +354,7 @@ impl Attempt<'_> {
                     mark(timings, "handing over to init");
                 }
             }
-            if let (Some(socket), Some(console)) = (console_socket, &launch.init.console) {
-                console::send(socket, console)?;
-                launch.init.console = None;
-            }
+            console::hand_over(console_socket, &mut launch.init.console)?;
             launch.release_pid_file()?;
             let unlocked = launch.journal.unlock();
             mark(timings, "journal");

@@ -200,7 +200,8 @@ fn action(step: &Step<'_>) -> String {
         Step::SetNoNewPrivileges {} => "forbidding new privileges".to_owned(),
         Step::Time { .. } => "telling the time".to_owned(),
         Step::SetUndumpable {} => "closing the process to others".to_owned(),
-        Step::ChangeDirectory { path } => format!("changing to the directory {path:?}"),
+        Step::HideMount { path, .. } => format!("hiding the host's mount at {path:?}"),
+        Step::ChangeDirectory { path, .. } => format!("changing to the directory {path:?}"),
         Step::FindProgram { .. } => "looking for the program".to_owned(),
         Step::Ready {} => "waiting to be started".to_owned(),
         Step::SetRlimit { resource, soft, hard } => {

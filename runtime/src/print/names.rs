@@ -1,6 +1,6 @@
 //! Names of numbers and bits, as the manual pages have them.
 
-use no_frills_plan::{Words, attach, join};
+use no_frills_plan::{Words, attach, change, join};
 use no_frills_sys::seccomp;
 
 use crate::config::{
@@ -45,6 +45,8 @@ pub(super) const ATTACH: Names = &[
     (attach::IN_DIRECTORY as u64, "IN_DIRECTORY"),
     (attach::NO_FOLLOW as u64, "NO_FOLLOW"),
 ];
+pub(super) const CHANGE: Names =
+    &[(change::MAY_BE_REFUSED as u64, "MAY_BE_REFUSED"), (change::IF_REFUSED as u64, "IF_REFUSED")];
 pub(super) const FILTER_FLAGS: Names = &[
     (seccomp::TSYNC as u64, "SECCOMP_FILTER_FLAG_TSYNC"),
     (seccomp::LOG as u64, "SECCOMP_FILTER_FLAG_LOG"),

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::field::Shown;
 use super::names::{
-    ATTACH, ATTRIBUTES, CLONE, LEGACY, PROPAGATION, capabilities, capability, device_numbers, file_type, join_mode,
-    memory_mode, personality, rlimit,
+    ATTACH, ATTRIBUTES, CHANGE, CLONE, LEGACY, PROPAGATION, capabilities, capability, device_numbers, file_type,
+    join_mode, memory_mode, personality, rlimit,
 };
 
 /// The fields of a step in order.
@@ -72,8 +72,10 @@ pub(super) fn fields(step: &Step<'_>) -> Vec<Shown> {
         Step::Attach { path, flags } | Step::OpenDirectory { path, flags } => {
             vec![Shown::text("path", path), Shown::flags("flags", flags.into(), ATTACH)]
         }
-        Step::MakeDirectory { path } | Step::ChangeDirectory { path } => {
-            vec![Shown::text("path", path)]
+        Step::MakeDirectory { path } => vec![Shown::text("path", path)],
+        Step::HideMount { path, count } => vec![Shown::text("path", path), Shown::number("count", count)],
+        Step::ChangeDirectory { path, flags } => {
+            vec![Shown::text("path", path), Shown::flags("flags", flags.into(), CHANGE)]
         }
         Step::MakeNode { name, mode, device, uid, gid } => make_node(name, mode, device, uid, gid),
         Step::MakeSymlink { name, target, replace } => {

@@ -28,6 +28,8 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'run --bundle'|'run -b')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	'run --config'|'run -f')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'run --console-socket')
 		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'run --pidfd-socket')
@@ -38,6 +40,8 @@ _no_frills() {
 		mapfile -t COMPREPLY < <(true -- "$current"); return ;;
 	'create --bundle'|'create -b')
 		mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+	'create --config'|'create -f')
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'create --console-socket')
 		mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	'create --pidfd-socket')
@@ -127,8 +131,8 @@ _no_frills() {
 	esac
 	case $command in
 	'') words='run create start exec state pause resume kill delete list update ps events spec features info check plan seccomp completion install help --debug --log --log-format --root --systemd-cgroup --cgroup-manager --rootless --criu --version --help' ;;
-	run) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --timings --help' ;;
-	create) words='--bundle --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --timings --help' ;;
+	run) words='--bundle --config --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --detach --keep --no-subreaper --timings --help' ;;
+	create) words='--bundle --config --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --timings --help' ;;
 	start) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --timings --help' ;;
 	exec) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --process --tty --cwd --env --user --additional-gids --cap --no-new-privs --process-label --apparmor --console-socket --pidfd-socket --pid-file --preserve-fds --detach --cgroup --ignore-paused --timings --help' ;;
 	state) words=''"$(no-frills "${root[@]}" list -q 2>/dev/null)"' --help' ;;

@@ -57,6 +57,8 @@ _no_frills() {
 		_arguments \
 		'--bundle[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
 		'-b[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'--config[the configuration (config.json of the bundle unless given); crun'\''s]:file:_files' \
+		'-f[the configuration (config.json of the bundle unless given); crun'\''s]:file:_files' \
 		'--console-socket[unix socket that is sent the terminal]:file:_files' \
 		'--pidfd-socket[unix socket that is sent a pidfd of the process]:file:_files' \
 		'--pid-file[file to write the pid of the process to]:file:_files' \
@@ -75,6 +77,8 @@ _no_frills() {
 		_arguments \
 		'--bundle[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
 		'-b[the bundle'\''s directory (the current one unless given)]:directory:_directories' \
+		'--config[the configuration (config.json of the bundle unless given); crun'\''s]:file:_files' \
+		'-f[the configuration (config.json of the bundle unless given); crun'\''s]:file:_files' \
 		'--console-socket[unix socket that is sent the terminal]:file:_files' \
 		'--pidfd-socket[unix socket that is sent a pidfd of the process]:file:_files' \
 		'--pid-file[file to write the pid of the process to]:file:_files' \

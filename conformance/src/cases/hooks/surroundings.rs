@@ -209,7 +209,10 @@ fn environment_absent(t: &Test) -> Verdict {
     }
     let own = if t.kind == Kind::Crun { ours } else { String::new() };
     same("createContainer", read(&dir, "createContainer")?.replace("_LIBCONTAINER_CLONED_BINARY=1\n", ""), own)?;
-    same("startContainer", read(&dir, "startContainer")?, "HOME=/\nOF=process\nPATH=/bin\n")
+    same("startContainer", read(&dir, "startContainer")?, "HOME=/\nOF=process\nPATH=/bin\n")?;
+    let (b, dir) = shared(t)?;
+    b.set("/process/env", json!(["PATH=/bin"])).reports("startContainer", &dir, ENVIRONMENT).live()?;
+    same("startContainer without HOME", read(&dir, "startContainer")?, "HOME=/root\nPATH=/bin\n")
 }
 
 pub(super) fn script_file(path: &Path, content: &str) -> Verdict {

@@ -1,6 +1,6 @@
 //! The machine: its registers, and what each step does to them.
 
-use no_frills_plan::{KEPT_MAX, Kind, MESSAGE_TEXT_MAX, Message, Step, Text, Texts, attach, call, join};
+use no_frills_plan::{KEPT_MAX, Kind, MESSAGE_TEXT_MAX, Message, Step, Text, Texts, attach, call, change, join};
 
 use crate::filter::Filter;
 use crate::home::Home;
@@ -47,6 +47,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) file_mask: Option<Fd>,
     pub(crate) directory_mask: Option<Fd>,
     program: Option<Text<'a>>,
+    /// Whether the working directory is yet to be reached, as the process's user.
+    is_kept_out: bool,
     /// The parent's procfs.
     procfs: Fd,
     /// Whether the root is not yet on top of `/`.
@@ -88,6 +90,7 @@ impl<'a> Machine<'a> {
             file_mask: None,
             directory_mask: None,
             program: None,
+            is_kept_out: false,
             procfs: NONE,
             root_is_apart: false,
             refused: 0,
@@ -236,6 +239,7 @@ impl<'a> Machine<'a> {
                 kernel::pivot_root_here()?;
                 kernel::detach_here()
             }
+            Step::HideMount { path, count } => hide_mount(path, count),
             Step::EnterRoot {} => {
                 kernel::fchdir(self.root)?;
                 kernel::chroot(c".")?;
@@ -273,7 +277,7 @@ impl<'a> Machine<'a> {
             }
             Step::SetUndumpable {} => kernel::prctl(kernel::PR_SET_DUMPABLE, 0, 0),
             Step::LookUpHome { uid } => self.look_up_home(uid),
-            Step::ChangeDirectory { path } => self.change_directory(path),
+            Step::ChangeDirectory { path, flags } => self.change_directory(path, flags),
             Step::FindProgram { candidates } => self.find_program(candidates),
             Step::Ready {} => self.ready(),
             Step::SetRlimit { resource, soft, hard } => kernel::set_rlimit(resource, soft, hard),
@@ -562,16 +566,21 @@ impl<'a> Machine<'a> {
             return self.attached(self.mount);
         }
         let resolve = resolution(flags);
+        let mut is_made = false;
+        let kind_of_mount = || {
+            is_made = true;
+            self.kind_of_mount()
+        };
         let target = if flags & attach::NO_FOLLOW == 0 {
-            paths::open_destination(self.root, path, resolve, || self.kind_of_mount())?
+            paths::open_destination(self.root, path, resolve, kind_of_mount)?
         } else {
-            paths::open_destination_itself(self.root, path, resolve, || self.kind_of_mount())?
+            paths::open_destination_itself(self.root, path, resolve, kind_of_mount)?
         };
         self.done(target);
         if flags & attach::NOT_IN_PROC != 0 && kernel::file_system(target)? == PROC_SUPER_MAGIC {
             return Err(Failure { call: call::FSTATFS, errno: errno::EPERM });
         }
-        if flags & attach::KEEP_MODE != 0 {
+        if flags & attach::KEEP_MODE != 0 && !is_made {
             // By its descriptor, before it is attached: what its path names then may be something else.
             let covered = kernel::stat_fd(target)?;
             kernel::fchmodat(self.mount, c".", u32::from(covered.mode) & 0o7777)?;
@@ -657,10 +666,20 @@ impl<'a> Machine<'a> {
         Err(refusal)
     }
 
-    fn change_directory(&mut self, path: Text<'_>) -> Result<()> {
-        let directory = paths::open(self.root, &path, O_PATH | O_DIRECTORY, 0)?;
-        self.done(directory);
-        kernel::fchdir(directory)?;
+    fn change_directory(&mut self, path: Text<'_>, flags: u8) -> Result<()> {
+        if flags & change::IF_REFUSED != 0 && !self.is_kept_out {
+            return Ok(());
+        }
+        let opened = paths::open(self.root, &path, O_PATH | O_DIRECTORY, 0);
+        let changed = opened.and_then(|directory| {
+            self.done(directory);
+            kernel::fchdir(directory)
+        });
+        if flags & change::MAY_BE_REFUSED != 0 && matches!(changed, Err(Failure { errno: errno::EACCES, .. })) {
+            self.is_kept_out = true;
+            return Ok(());
+        }
+        changed?;
         let mut buffer = [0; 4096];
         // An error: longer than the buffer, an inside path of that depth; or a removed directory (ENOENT).
         match kernel::current_directory_is_inside(&mut buffer)? {
@@ -709,6 +728,24 @@ impl<'a> Machine<'a> {
             _ => failure,
         }
     }
+}
+
+#[cold]
+fn hide_mount(path: Text<'_>, count: u32) -> Result<()> {
+    const MS_RDONLY: u64 = 1;
+    for _ in 0..count {
+        match kernel::detach(&path) {
+            Ok(()) => {}
+            // Locked, since it was the host's before there was the container's user namespace. Covered it is not seen by anyone who
+            // cannot uncover it; and those below it are covered already.
+            Err(Failure { errno: errno::EINVAL | errno::EPERM, .. }) => {
+                return kernel::mount(c"tmpfs", &path, c"tmpfs", MS_RDONLY, c"nr_inodes=1");
+            }
+            Err(Failure { errno: errno::ENOENT | errno::ENOTDIR, .. }) => return Ok(()),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
 }
 
 /// What the flags of a step add to the rules of the walk.

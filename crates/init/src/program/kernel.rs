@@ -475,9 +475,9 @@ pub(crate) fn fsconfig_reconfigure(fs: Fd) -> Result<()> {
 }
 
 /// mount(2) of a new file system.
-pub(crate) fn mount<D: Name, T: Name, O: Name>(
+pub(crate) fn mount<D: Name + ?Sized, P: Name + ?Sized, T: Name + ?Sized, O: Name + ?Sized>(
     device: &D,
-    path: &CStr,
+    path: &P,
     fstype: &T,
     flags: u64,
     options: &O,
@@ -501,8 +501,13 @@ pub(crate) fn pivot_root_here() -> Result<()> {
 }
 
 pub(crate) fn detach_here() -> Result<()> {
+    detach(c".")
+}
+
+/// The same at a path of the old root's.
+pub(crate) fn detach<N: Name + ?Sized>(path: &N) -> Result<()> {
     const MNT_DETACH: i32 = 2;
-    call!(umount2, UMOUNT2, c".".address(), MNT_DETACH).map(drop)
+    call!(umount2, UMOUNT2, path.address(), MNT_DETACH).map(drop)
 }
 
 // ---- namespaces, identity
