@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::bundle::{Bundle, Test, code, eventually};
+use crate::bundle::{Bundle, Output, Test, bare, code, eventually};
 use crate::case::{Case, case};
 use crate::expect::{Verdict, check, fail, same, some};
 use crate::features::controller;
@@ -50,8 +50,69 @@ pub(crate) fn cases() -> Vec<Case> {
             "and where its cgroup hands controllers on, with an exec in it",
             nested_controllers,
         ),
+        case(
+            "cgroups/killed-once",
+            "a cgroup that was killed before, as one that a failed delete has left",
+            killed_once,
+        )
+        .known_failure(Kind::Crun, "1.28: what Linux 6.18 starts there by clone3 is killed at birth"),
+        case(
+            "cgroups/killed-caller",
+            "run, create and exec by a caller whose own cgroup was killed before",
+            killed_caller,
+        )
+        .known_failure(Kind::Crun, "1.28: what Linux 6.18 starts from there by clone3 is killed at birth"),
         case("cgroups/many", "many containers at once; nothing is left of them", many),
     ]
+}
+
+/// A directory for a cgroup whose processes, of which there were none, have been killed.
+fn killed(path: &Path) -> Verdict {
+    fs::create_dir_all(path)?;
+    Ok(fs::write(path.join("cgroup.kill"), "1")?)
+}
+
+/// Of the first process, in the hierarchy of cgroup v2, from the suite's own on.
+fn is_in_its_cgroup(b: &Bundle) -> Verdict {
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", b.pid()?))?;
+    let path = some("its cgroup", text.lines().find_map(|line| line.strip_prefix("0::")))?;
+    let expected = b.config["linux"]["cgroupsPath"].as_str().unwrap_or_default();
+    check(path.ends_with(expected), || format!("it is in {path}, not {expected}"))
+}
+
+fn killed_once(t: &Test) -> Verdict {
+    let b = t.bundle()?.idle();
+    killed(&b.cgroup_dir())?;
+    b.create()?;
+    is_in_its_cgroup(&b)?;
+    b.start()?.exits(0)?;
+    b.verb("exec", &["true"])?.exits(0)?;
+    b.kill_and_delete()?;
+    b.is_gone()
+}
+
+fn killed_caller(t: &Test) -> Verdict {
+    let dir = t.cgroup_dir().join("caller");
+    killed(&dir)?;
+    let script = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", dir.display());
+    let from_there = |command: Command| -> Verdict<Output> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+        bare(&mut shell);
+        t.output_of(shell)
+    };
+    let b = t.bundle()?.args(&["echo", "done"]);
+    b.save()?;
+    from_there(b.command("run", &[]))?.exits(0)?.prints("done\n")?;
+    let b = t.bundle()?.idle();
+    b.save()?;
+    from_there(b.command("create", &["--pid-file", &b.pid_file().to_string_lossy()]))?.exits(0)?;
+    is_in_its_cgroup(&b)?;
+    b.start()?.exits(0)?;
+    from_there(t.command(&["exec", &b.id, "true"]))?.exits(0)?;
+    b.kill_and_delete()?;
+    b.is_gone()?;
+    Ok(fs::remove_dir(dir)?)
 }
 
 /// A bundle that can write to its cgroup.

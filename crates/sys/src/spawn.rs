@@ -111,8 +111,12 @@ struct Prepared {
     move_count: usize,
     keep_capabilities: bool,
     leads_group: bool,
+    /// The directory of the cgroup to move to before all else; -1: it is born where it is to be.
+    cgroup: RawFd,
     /// The caller's process.
     caller: libc::c_long,
+    /// The child's word that it was alive at all.
+    lived: bool,
     /// The child's answer, when it could not start the program: the number, and which call it was.
     errno: i32,
     call: &'static str,
@@ -165,34 +169,56 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Failure> {
         move_count: moves.len(),
         keep_capabilities: spawn.keep_capabilities,
         leads_group: spawn.leads_group,
+        cgroup: -1,
+        lived: false,
         // SAFETY: no pointers, and it cannot fail.
         caller: if spawn.apart.is_some() { unsafe { libc::syscall(libc::SYS_getpid) } } else { 0 },
         errno: 0,
         call: "",
     };
+    let child = start(&mut prepared, spawn.namespaces, spawn.cgroup)?;
+    // SAFETY: the child wrote it through a pointer; read it afresh.
+    if let (Some(cgroup), false) = (spawn.cgroup, unsafe { (&raw const prepared.lived).read_volatile() }) {
+        return start_and_move(&child, &mut prepared, spawn.namespaces, cgroup);
+    }
+    Ok(child)
+}
+
+/// After a child that was killed before its first instruction. Linux 6.18 kills at birth what clone3 puts into another
+/// cgroup than the caller's if `cgroup.kill` was written of one of the two, and not as often of the other. So the next child
+/// is born where the caller is, and moves.
+#[cold]
+fn start_and_move(
+    killed: &Child,
+    prepared: &mut Prepared,
+    namespaces: u64,
+    cgroup: BorrowedFd<'_>,
+) -> Result<Child, Failure> {
+    pidfd::reap(&killed.pidfd).map_err(failure("waitid"))?;
+    prepared.cgroup = cgroup.as_raw_fd();
+    start(prepared, namespaces, None)
+}
+
+fn start(prepared: &mut Prepared, namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Child, Failure> {
     let mut stack = MaybeUninit::<Stack>::uninit();
     let mut pidfd: RawFd = -1;
     let vm = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64;
-    let into = if spawn.cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let clone_arguments = CloneArguments {
-        flags: vm | CLONE_CLEAR_SIGHAND | into | spawn.namespaces,
+        flags: vm | CLONE_CLEAR_SIGHAND | into | namespaces,
         pidfd: &raw mut pidfd as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: stack.as_mut_ptr() as u64,
         stack_size: size_of::<Stack>() as u64,
-        cgroup: spawn.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
         ..CloneArguments::default()
     };
+    let prepared = std::ptr::from_mut(prepared);
     // SAFETY: the arguments are complete, the stack is this frame's and outlives the child's use of it,
     // since with CLONE_VFORK the call returns only after the child's execveat or exit; `run_child`
     // touches only `prepared` and what it points to, all alive here.
     let result = unsafe {
-        clone_onto(
-            (&raw const clone_arguments).cast(),
-            size_of::<CloneArguments>(),
-            run_child,
-            (&raw mut prepared).cast(),
-        )
+        clone_onto((&raw const clone_arguments).cast(), size_of::<CloneArguments>(), run_child, prepared.cast())
     };
     if result < 0 {
         return Err(failure("clone3")(Errno::from_raw(-result as i32)));
@@ -201,7 +227,7 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, Failure> {
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     // SAFETY: the child wrote them through a pointer; read them afresh.
     let (errno, call) =
-        unsafe { ((&raw const prepared.errno).read_volatile(), (&raw const prepared.call).read_volatile()) };
+        unsafe { ((&raw const (*prepared).errno).read_volatile(), (&raw const (*prepared).call).read_volatile()) };
     if errno != 0 {
         // What it says of its end is known already. A failure would leave a zombie until we end, no more.
         let (Ok(_) | Err(_)) = pidfd::reap(&pidfd);
@@ -224,7 +250,11 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
     // SAFETY: as promised; only raw system calls are made, and errno is the waiting thread's own.
     unsafe {
         let Prepared { program, path, arguments, environment, directory, .. } = *prepared;
-        let Prepared { moves, move_count, keep_capabilities, leads_group, .. } = *prepared;
+        let Prepared { moves, move_count, keep_capabilities, leads_group, cgroup, .. } = *prepared;
+        (&raw mut (*prepared).lived).write_volatile(true);
+        if cgroup >= 0 && move_to(cgroup) < 0 {
+            fail(prepared, "moving to the cgroup");
+        }
         if leads_group && libc::syscall(libc::SYS_setpgid, 0, 0) < 0 {
             fail(prepared, "setpgid");
         }
@@ -250,6 +280,19 @@ unsafe extern "C" fn run_child(prepared: *mut u8) -> ! {
         }
         libc::syscall(libc::SYS_execveat, program, path, arguments, environment, libc::AT_EMPTY_PATH);
         fail(prepared, "execveat")
+    }
+}
+
+/// Moves the calling process to a cgroup; -1 and errno on failure.
+///
+/// # Safety
+/// As [`run_child`].
+unsafe fn move_to(cgroup: RawFd) -> libc::c_long {
+    // SAFETY: C strings and a buffer of one byte; the child has a table of descriptors for itself.
+    unsafe {
+        let file =
+            libc::syscall(libc::SYS_openat, cgroup, c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC, 0);
+        if file < 0 { file } else { libc::syscall(libc::SYS_write, file, c"0".as_ptr(), 1usize) }
     }
 }
 
