@@ -56,17 +56,17 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// The first process in a container's cgroup, as soon as there is one; `None`: the command was faster.
-fn caught(b: &Bundle<'_>, command: &mut Child, not_before: Duration) -> Verdict<Option<Pid>> {
+/// The first process in a container's cgroup but for one, as soon as there is one; `None`: the command was faster.
+fn caught(b: &Bundle<'_>, command: &mut Child, not_before: Duration, but: Option<Pid>) -> Verdict<Option<Pid>> {
     let procs = b.cgroup_dir().join("cgroup.procs");
     let begun = Instant::now();
     loop {
         let first = fs::read_to_string(&procs).unwrap_or_default();
-        let first: Option<i32> = first.lines().find_map(|line| line.parse().ok().filter(|pid| *pid > 0));
-        if let Some(pid) = first
+        let mut pids = first.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw);
+        if let Some(pid) = pids.find(|pid| Some(*pid) != but)
             && begun.elapsed() >= not_before
         {
-            return Ok(Pid::from_raw(pid));
+            return Ok(Some(pid));
         }
         if command.try_wait()?.is_some() {
             return Ok(None);
@@ -84,7 +84,7 @@ fn at_many_moments(t: &Test, making: &str, mut deed: impl FnMut(&Bundle<'_>, &mu
     for round in 0..60 {
         let mut command = begin_making(&b, making)?;
         // From its birth on, in steps of a fifth of a millisecond.
-        if let Some(pid) = caught(&b, &mut command, Duration::from_micros(round % 20 * 200))? {
+        if let Some(pid) = caught(&b, &mut command, Duration::from_micros(round % 20 * 200), None)? {
             deed(&b, &mut command, pid)?;
             done += 1;
         }
@@ -100,6 +100,10 @@ fn killed_in_create(t: &Test) -> Verdict {
         at_many_moments(t, making, |b, command, pid| {
             // It may have been another process than the container's, and gone by now.
             kill_process(pid, Signal::KILL).unwrap_or_default();
+            // What was killed before its first instruction is made once more.
+            if let Some(again) = caught(b, command, Duration::ZERO, Some(pid))? {
+                kill_process(again, Signal::KILL).unwrap_or_default();
+            }
             let status = code(in_time(command, making)?);
             let said = said(t)?;
             fs::remove_file(t.path(super::ERRORS))?;

@@ -28,6 +28,10 @@ const LATE: &str = "it is known when create is done: until then delete finds not
 
 /// Waits for a command, but not for ever; what does not end is killed, and the case fails.
 fn in_time(child: &mut Child, what: &str) -> Verdict<std::process::ExitStatus> {
+    // It may have been waited for already.
+    if let Some(status) = child.try_wait()? {
+        return Ok(status);
+    }
     let pidfd = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     if !readable(&pidfd, PATIENCE)? {
         child.kill()?;
