@@ -61,6 +61,8 @@ fn caught(b: &Bundle<'_>, command: &mut Child, not_before: Duration, but: Option
     let procs = b.cgroup_dir().join("cgroup.procs");
     let begun = Instant::now();
     loop {
+        // Before the look: what a command has made is there when it has ended.
+        let has_ended = command.try_wait()?.is_some();
         let first = fs::read_to_string(&procs).unwrap_or_default();
         let mut pids = first.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw);
         if let Some(pid) = pids.find(|pid| Some(*pid) != but)
@@ -68,7 +70,7 @@ fn caught(b: &Bundle<'_>, command: &mut Child, not_before: Duration, but: Option
         {
             return Ok(Some(pid));
         }
-        if command.try_wait()?.is_some() {
+        if has_ended && first.is_empty() {
             return Ok(None);
         }
         if begun.elapsed() > PATIENCE {
